@@ -1,0 +1,131 @@
+//! Floor 5: text becomes types, and types become a plan for this host.
+
+use core::net::SocketAddr;
+
+use crate::control::Route;
+use crate::tables::Overlay;
+use crate::wire::Mtu;
+
+/// A validated configuration: nothing in it contradicts the rest of it. Whether this host can do it, [`plan`] says.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Config {
+    /// Interfaces; a port's place here is its `PortId`.
+    pub ports: Vec<PortConfig>,
+    /// Overlays; an overlay's place here is its `OverlayId`.
+    pub overlays: Vec<Overlay>,
+    /// The map: overlay and native routes of the file.
+    pub routes: Vec<Route>,
+    /// Worker threads.
+    pub workers: WorkerConfig,
+    /// Packet memory and rings.
+    pub memory: MemoryConfig,
+    /// How to attach to interfaces.
+    pub xdp: XdpConfig,
+    /// Where `/metrics` is served; `None` for nowhere.
+    pub metrics: Option<SocketAddr>,
+}
+
+/// Which side of the gateway an interface is on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Role {
+    /// Carries VXLAN packets between VTEPs.
+    Underlay,
+    /// Carries plain IP packets.
+    Access,
+}
+
+/// One interface.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PortConfig {
+    /// Kernel name.
+    pub interface: String,
+    /// Its side.
+    pub role: Role,
+    /// MTU to obey if smaller than the interface's own.
+    pub mtu: Option<Mtu>,
+}
+
+/// Which cores workers run on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Cores {
+    /// As many workers as the ports have queues, on the first cores this process may use.
+    Auto,
+    /// So many workers, on the first cores this process may use.
+    Count(u16),
+    /// One worker on each of these cores.
+    List(Vec<u16>),
+}
+
+/// What a worker does when there is nothing to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Poll {
+    /// Spins: lowest latency, a whole core.
+    Busy,
+    /// Sleeps in poll(2) after a short spin.
+    Adaptive,
+}
+
+/// Worker threads.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WorkerConfig {
+    /// Where they run.
+    pub cores: Cores,
+    /// Idle behaviour.
+    pub poll: Poll,
+    /// Frames taken from a port at once, 1 to 256.
+    pub burst: u16,
+    /// Flow cache entries a worker, a power of two, 1,024 to 1,048,576.
+    pub cache_entries: u32,
+}
+
+/// Whether something is wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Switch {
+    /// If it can be had; a log line tells when it cannot.
+    Auto,
+    /// Insist: it is an error when it cannot be had.
+    On,
+    /// Never.
+    Off,
+}
+
+/// Packet memory and rings of one worker.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MemoryConfig {
+    /// Chunks in the UMEM, a power of two, 512 to 1,048,576.
+    pub frames: u32,
+    /// Bytes in a chunk: 2,048 or 4,096.
+    pub chunk_size: u16,
+    /// Hugepages under the UMEM.
+    pub hugepages: Switch,
+    /// RX ring entries, a power of two, 64 to 16,384.
+    pub rx_ring: u32,
+    /// TX ring entries, likewise.
+    pub tx_ring: u32,
+    /// Fill ring entries, likewise.
+    pub fill_ring: u32,
+    /// Completion ring entries, likewise.
+    pub completion_ring: u32,
+}
+
+/// Where the XDP program is attached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum XdpMode {
+    /// Native if the driver has XDP at all, generic (with a warning) if it has none.
+    Auto,
+    /// In the driver.
+    Native,
+    /// In the stack, on socket buffers. Slow.
+    Generic,
+}
+
+/// How to attach to interfaces.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct XdpConfig {
+    /// Attachment.
+    pub mode: XdpMode,
+    /// Zero-copy sockets.
+    pub zero_copy: Switch,
+    /// Microseconds of preferred busy polling (SO_BUSY_POLL), 0 to 10,000; 0 is off.
+    pub busy_poll_us: u32,
+}

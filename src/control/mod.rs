@@ -1,0 +1,36 @@
+//! Floor 4: waits for the world. Route events become a RIB, the RIB and the kernel's next hops become tables.
+
+use core::net::IpAddr;
+
+use crate::tables::{OverlayId, PortId};
+use crate::wire::{Mac, Prefix};
+
+/// Where packets for a prefix go.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Target {
+    /// To a node of an overlay.
+    Vtep {
+        /// The overlay the node is in.
+        overlay: OverlayId,
+        /// The node's VTEP address: outer destination.
+        vtep: IpAddr,
+        /// The node's VTEP MAC: inner destination.
+        mac: Mac,
+    },
+    /// To a router or host on an access port.
+    Native {
+        /// The access port.
+        port: PortId,
+        /// The neighbour on it.
+        next_hop: IpAddr,
+    },
+}
+
+/// One line of the map: a prefix and where it lives.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Route {
+    /// Destination prefix.
+    pub prefix: Prefix,
+    /// Where its packets go.
+    pub target: Target,
+}

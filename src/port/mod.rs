@@ -1,0 +1,62 @@
+//! Floor 3: ports, rings and packet memory. The only room with `unsafe` code.
+//!
+//! A [`Frame`] is the owning token of one UMEM chunk. Only [`Pool`] mints it; [`Pool::free`] and [`Port::tx`] consume
+//! it. So a chunk is in exactly one place, and a census proves it.
+
+use std::os::fd::BorrowedFd;
+
+/// Where the chunks are that a port has handed to the kernel (or to a test's rings).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Held {
+    /// In the fill ring, or taken from it by the driver, or received and not yet taken by us.
+    pub rx: u32,
+    /// In the TX ring, in flight, or in the completion ring.
+    pub tx: u32,
+}
+
+/// Counters the kernel keeps for an AF_XDP socket (`XDP_STATISTICS`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RingStats {
+    /// Frames dropped for other reasons than a full ring (no fill entry, longer than a chunk).
+    pub rx_dropped: u64,
+    /// Frames dropped because the RX ring was full.
+    pub rx_ring_full: u64,
+    /// Fill ring found empty.
+    pub fill_ring_empty: u64,
+    /// Invalid descriptors in the fill ring.
+    pub rx_invalid: u64,
+    /// Invalid descriptors in the TX ring.
+    pub tx_invalid: u64,
+    /// TX ring found empty.
+    pub tx_ring_empty: u64,
+}
+
+/// One queue of one interface.
+pub trait Port {
+    /// Takes received frames into `burst` until there are no more or the burst is full. Returns how many came.
+    fn rx(&mut self, pool: &mut Pool, burst: &mut Burst) -> usize;
+
+    /// Hands the frames of `burst` over for sending, first in first out, until the ring is full; the rest stays in
+    /// the burst. Returns how many were taken.
+    fn tx(&mut self, pool: &mut Pool, burst: &mut Burst) -> usize;
+
+    /// Housekeeping between bursts: tells the kernel of frames to send if it must be told (at most one system
+    /// call), takes back what was sent, refills the fill ring.
+    fn service(&mut self, pool: &mut Pool);
+
+    /// Chunks this port holds.
+    fn held(&self) -> Held;
+
+    /// The kernel's counters, which cost a system call: for the slow path.
+    fn ring_stats(&self) -> RingStats;
+
+    /// What poll(2) can wait on; `None` where there is no such thing.
+    fn fd(&self) -> Option<BorrowedFd<'_>>;
+}
+
+/// Contract stub: replaced by pool.rs.
+#[derive(Debug)]
+pub struct Pool;
+/// Contract stub: replaced by pool.rs.
+#[derive(Debug)]
+pub struct Burst;

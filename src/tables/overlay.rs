@@ -1,0 +1,37 @@
+//! An overlay as the gateway takes part in it.
+
+use core::net::IpAddr;
+
+use crate::wire::{Mac, Mtu, Vni};
+
+/// How the DSCP of the outer header is chosen (RFC 2983).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Dscp {
+    /// Pipe model: a fixed code point, 0 to 63.
+    Pipe(u8),
+    /// Uniform model: the inner code point is copied.
+    Uniform,
+}
+
+/// One VXLAN segment and our end of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Overlay {
+    /// Name, for people and metrics.
+    pub name: String,
+    /// Network identifier (RFC 7348 §5).
+    pub vni: Vni,
+    /// UDP destination port, in both directions; 4789 by RFC 7348, 8472 with flannel.
+    pub udp_port: u16,
+    /// Our VTEP address: outer destination of what we take, outer source of what we send.
+    pub local: IpAddr,
+    /// Our VTEP MAC: inner destination of what we take, inner source of what we send.
+    pub mac: Mac,
+    /// The gateway's own address inside the overlay, from which it answers and reports errors.
+    pub address: Option<IpAddr>,
+    /// Largest inner IP packet; when absent the underlay's MTU less the encapsulation decides alone.
+    pub mtu: Option<Mtu>,
+    /// Outer DSCP.
+    pub dscp: Dscp,
+    /// Drop inner packets whose source address is not routed to the peer that sent them.
+    pub source_check: bool,
+}

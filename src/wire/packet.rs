@@ -1,0 +1,144 @@
+//! One packet inside one chunk of packet memory: bytes, and where they begin and end.
+
+/// Where a packet lies inside its chunk: `head` bytes from the chunk's start, `len` bytes long.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Span {
+    /// Offset of the first byte from the start of the chunk.
+    pub head: u16,
+    /// Bytes of packet.
+    pub len: u16,
+}
+
+/// The room in front of a packet does not hold the header that should go there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NoHeadroom;
+
+/// The packet is shorter than what should be taken off it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TooShort;
+
+/// A view of one packet within its chunk. Headers are put on and taken off by moving the head, never by moving
+/// the payload; the span is written through, so whoever owns the chunk sees the packet where it ended up.
+///
+/// No IO: unit tests, fuzzers and benchmarks of everything above stop here.
+#[derive(Debug)]
+pub struct Packet<'a> {
+    chunk: &'a mut [u8],
+    span: &'a mut Span,
+}
+
+impl<'a> Packet<'a> {
+    /// A view of `span` within `chunk`. A span that reaches past the chunk is cut to fit, so that no later access
+    /// can be out of bounds; a port never hands out such a span.
+    #[inline]
+    pub fn new(chunk: &'a mut [u8], span: &'a mut Span) -> Self {
+        let size = chunk.len().min(usize::from(u16::MAX)) as u16;
+        span.head = span.head.min(size);
+        span.len = span.len.min(size - span.head);
+        Self { chunk, span }
+    }
+
+    /// The packet's bytes.
+    #[inline]
+    pub fn bytes(&self) -> &[u8] {
+        let (head, len) = self.bounds();
+        self.chunk.get(head..head + len).unwrap_or_default()
+    }
+
+    /// The packet's bytes, writable.
+    #[inline]
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        let (head, len) = self.bounds();
+        self.chunk.get_mut(head..head + len).unwrap_or_default()
+    }
+
+    /// Length in bytes.
+    #[inline]
+    #[allow(clippy::len_without_is_empty)] // an empty packet is just a malformed one: nobody asks
+    pub fn len(&self) -> usize {
+        usize::from(self.span.len)
+    }
+
+    /// Bytes free in front of the packet.
+    #[inline]
+    pub fn headroom(&self) -> usize {
+        usize::from(self.span.head)
+    }
+
+    /// Bytes free behind the packet.
+    #[inline]
+    pub fn tailroom(&self) -> usize {
+        let (head, len) = self.bounds();
+        self.chunk.len() - head - len
+    }
+
+    /// Grows the packet by `N` bytes at its front and returns them for writing. They hold whatever lay there.
+    ///
+    /// # Errors
+    /// [`NoHeadroom`] when the chunk has less than `N` bytes in front; nothing is changed then.
+    #[inline]
+    pub fn prepend<const N: usize>(&mut self) -> Result<&mut [u8; N], NoHeadroom> {
+        let head = self.headroom().checked_sub(N).ok_or(NoHeadroom)?;
+        let room = self.chunk.get_mut(head..).and_then(|c| c.first_chunk_mut()).ok_or(NoHeadroom)?;
+        self.span.head -= N as u16;
+        self.span.len += N as u16;
+        Ok(room)
+    }
+
+    /// Takes `n` bytes off the front.
+    ///
+    /// # Errors
+    /// [`TooShort`] when the packet has fewer; nothing is changed then.
+    #[inline]
+    pub fn strip(&mut self, n: usize) -> Result<(), TooShort> {
+        if n > self.len() {
+            return Err(TooShort);
+        }
+        self.span.head += n as u16;
+        self.span.len -= n as u16;
+        Ok(())
+    }
+
+    /// Cuts the packet to `len` bytes if it is longer (Ethernet padding behind an IP packet, say).
+    #[inline]
+    pub fn truncate(&mut self, len: usize) {
+        self.span.len = self.len().min(len) as u16;
+    }
+
+    #[inline]
+    fn bounds(&self) -> (usize, usize) {
+        (usize::from(self.span.head), usize::from(self.span.len))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn head_moves_and_payload_stays() {
+        let mut chunk = [0xa5; 64];
+        chunk[16..20].copy_from_slice(b"data");
+        let mut span = Span { head: 16, len: 4 };
+        let mut p = Packet::new(&mut chunk, &mut span);
+        p.prepend::<8>().unwrap().fill(1);
+        assert_eq!(p.bytes(), [&[1u8; 8][..], b"data"].concat());
+        p.strip(8).unwrap();
+        assert_eq!((p.bytes(), p.headroom(), p.tailroom()), (&b"data"[..], 16, 44));
+        assert_eq!(p.prepend::<17>().unwrap_err(), NoHeadroom);
+        assert_eq!(p.strip(5), Err(TooShort));
+        p.truncate(2);
+        p.truncate(3);
+        assert_eq!(p.bytes(), b"da");
+        assert_eq!(span, Span { head: 16, len: 2 });
+    }
+
+    #[test]
+    fn a_span_past_the_chunk_is_cut() {
+        let mut chunk = [0xa5; 8];
+        for (span, want) in [(Span { head: 4, len: 9 }, 4), (Span { head: 9, len: 1 }, 0)] {
+            let mut s = span;
+            assert_eq!(Packet::new(&mut chunk, &mut s).bytes().len(), want);
+        }
+    }
+}
