@@ -1,7 +1,20 @@
 //! Floor 0: how headers lie on the wire, checksums, addresses. No IO and no state.
 
 pub mod addr;
+pub mod checksum;
+pub mod ecn;
+pub mod eth;
+pub mod flow;
+pub mod icmp;
+pub mod ipv4;
 pub mod packet;
+pub mod udp;
+pub mod vxlan;
 
 pub use addr::{AddrError, Mac, Mtu, Prefix, Vni};
+pub use eth::Ethernet;
+pub use icmp::Icmp;
+pub use ipv4::Ipv4;
 pub use packet::{NoHeadroom, Packet, Span, TooShort};
+pub use udp::Udp;
+pub use vxlan::Vxlan;

@@ -1,0 +1,209 @@
+//! IPv4 (RFC 791).
+
+use core::net::Ipv4Addr;
+
+use zerocopy::byteorder::network_endian::U16;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::checksum::{self, Sum};
+
+/// Bytes of a header without options.
+pub const LEN: usize = size_of::<Ipv4>();
+
+/// Protocol numbers the gateway knows (IANA).
+pub mod protocol {
+    /// RFC 792.
+    pub const ICMP: u8 = 1;
+    /// RFC 9293.
+    pub const TCP: u8 = 6;
+    /// RFC 768.
+    pub const UDP: u8 = 17;
+}
+
+const DONT_FRAGMENT: u16 = 0x4000;
+const MORE_FRAGMENTS: u16 = 0x2000;
+const OFFSET: u16 = 0x1fff;
+
+/// The fixed part of the header.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Ipv4 {
+    /// Version (4) and header length in 32-bit words.
+    pub version_ihl: u8,
+    /// DSCP (RFC 2474) and ECN (RFC 3168).
+    pub tos: u8,
+    /// Length of the packet with its header.
+    pub total_len: U16,
+    /// Identification of the datagram (RFC 6864).
+    pub id: U16,
+    /// Flags and fragment offset.
+    pub flags_offset: U16,
+    /// Time to live.
+    pub ttl: u8,
+    /// Payload protocol.
+    pub protocol: u8,
+    /// Header checksum, in memory order.
+    pub checksum: [u8; 2],
+    /// Source address.
+    pub src: [u8; 4],
+    /// Destination address.
+    pub dst: [u8; 4],
+}
+
+/// What can be wrong with a header.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Malformed {
+    /// The bytes end before the header does.
+    Short,
+    /// Version is not 4, the header length is below 20, or the total length is shorter than the header or longer
+    /// than what arrived.
+    Header,
+    /// The header checksum is wrong.
+    Checksum,
+}
+
+impl Ipv4 {
+    /// Reads and checks the header at the front of `bytes` (RFC 1812 §5.2.2): afterwards header and total length are
+    /// known to lie within `bytes`. Bytes beyond the total length are padding and legal.
+    ///
+    /// # Errors
+    /// See [`Malformed`].
+    #[inline]
+    pub fn parse(bytes: &[u8]) -> Result<&Ipv4, Malformed> {
+        let (ip, _) = Ipv4::ref_from_prefix(bytes).map_err(|_| Malformed::Short)?;
+        let header = bytes.get(..ip.header_len()).ok_or(Malformed::Short)?;
+        let total = usize::from(ip.total_len.get());
+        if ip.version_ihl >> 4 != 4 || header.len() < LEN || total < header.len() || total > bytes.len() {
+            return Err(Malformed::Header);
+        }
+        if Sum::ZERO.bytes(header).is_intact() { Ok(ip) } else { Err(Malformed::Checksum) }
+    }
+
+    /// Bytes of header, options included.
+    #[inline]
+    pub const fn header_len(&self) -> usize {
+        (self.version_ihl as usize & 0xf) * 4
+    }
+
+    /// Source address.
+    #[inline]
+    pub const fn source(&self) -> Ipv4Addr {
+        Ipv4Addr::from_octets(self.src)
+    }
+
+    /// Destination address.
+    #[inline]
+    pub const fn destination(&self) -> Ipv4Addr {
+        Ipv4Addr::from_octets(self.dst)
+    }
+
+    /// Source and destination as they stand in the header: the addresses of the pseudo-header.
+    #[inline]
+    pub fn addresses(&self) -> &[u8; 8] {
+        let bytes = self.as_bytes();
+        bytes.last_chunk().expect("the header is longer than 8 bytes") // constant lengths: compiled away
+    }
+
+    /// True when the sender forbids fragmentation.
+    #[inline]
+    pub const fn dont_fragment(&self) -> bool {
+        self.flags_offset.get() & DONT_FRAGMENT != 0
+    }
+
+    /// True for every piece of a fragmented datagram.
+    #[inline]
+    pub const fn is_fragment(&self) -> bool {
+        self.flags_offset.get() & (MORE_FRAGMENTS | OFFSET) != 0
+    }
+
+    /// True for pieces that do not begin with the payload's header.
+    #[inline]
+    pub const fn is_later_fragment(&self) -> bool {
+        self.flags_offset.get() & OFFSET != 0
+    }
+
+    /// Takes one off the TTL and patches the checksum (RFC 1624). The TTL must not be 0.
+    #[inline]
+    pub fn decrement_ttl(&mut self) {
+        let old = [self.ttl, self.protocol];
+        self.ttl = self.ttl.wrapping_sub(1);
+        self.checksum = checksum::update(self.checksum, old, [self.ttl, self.protocol]);
+    }
+
+    /// Replaces the TOS octet and patches the checksum.
+    #[inline]
+    pub fn set_tos(&mut self, tos: u8) {
+        let old = [self.version_ihl, self.tos];
+        self.tos = tos;
+        self.checksum = checksum::update(self.checksum, old, [self.version_ihl, tos]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn header(ttl: u8, tos: u8) -> [u8; 20] {
+        let mut ip = Ipv4 {
+            version_ihl: 0x45,
+            tos,
+            total_len: U16::new(20),
+            id: U16::new(7),
+            flags_offset: U16::new(DONT_FRAGMENT),
+            ttl,
+            protocol: protocol::UDP,
+            checksum: [0; 2],
+            src: [10, 0, 0, 1],
+            dst: [10, 0, 0, 2],
+        };
+        ip.checksum = Sum::ZERO.bytes(ip.as_bytes()).checksum();
+        ip.as_bytes().try_into().unwrap()
+    }
+
+    #[test]
+    fn truncation_at_every_byte_is_refused() {
+        let h = header(64, 0);
+        assert!(Ipv4::parse(&h).is_ok());
+        for cut in 0..h.len() {
+            assert_eq!(Ipv4::parse(&h[..cut]), Err(Malformed::Short), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn each_defect_has_its_name() {
+        let with = |at: usize, v: u8| {
+            let mut h = header(64, 0);
+            h[at] = v;
+            Ipv4::parse(&h).unwrap_err()
+        };
+        assert_eq!(with(0, 0x65), Malformed::Header);
+        assert_eq!(with(0, 0x44), Malformed::Header);
+        assert_eq!(with(0, 0x46), Malformed::Short);
+        assert_eq!(with(3, 19), Malformed::Header);
+        assert_eq!(with(3, 21), Malformed::Header);
+        assert_eq!(with(8, 63), Malformed::Checksum);
+    }
+
+    #[test]
+    fn fragments_are_told_apart() {
+        let mut ip = *Ipv4::parse(&header(1, 0)).unwrap();
+        assert!(ip.dont_fragment() && !ip.is_fragment());
+        ip.flags_offset = U16::new(MORE_FRAGMENTS);
+        assert!(ip.is_fragment() && !ip.is_later_fragment() && !ip.dont_fragment());
+        ip.flags_offset = U16::new(185);
+        assert!(ip.is_fragment() && ip.is_later_fragment());
+    }
+
+    proptest! {
+        #[test]
+        fn patched_headers_stay_intact(ttl in 1u8.., tos: u8, new_tos: u8) {
+            let mut bytes = header(ttl, tos);
+            let ip = Ipv4::mut_from_bytes(&mut bytes).unwrap();
+            ip.decrement_ttl();
+            ip.set_tos(new_tos);
+            prop_assert_eq!((ip.ttl, ip.tos), (ttl - 1, new_tos));
+            prop_assert!(Ipv4::parse(&bytes).is_ok());
+        }
+    }
+}
