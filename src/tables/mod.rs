@@ -1,7 +1,170 @@
-//! Floor 1: what the data path knows.
+//! Floor 1: what the data path knows. Written by the control plane, read by workers, published in versions.
 
+use core::net::{IpAddr, Ipv4Addr};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+pub mod cache;
+pub mod fib;
+pub mod handover;
 pub mod ids;
 pub mod overlay;
+pub mod peer;
+pub mod slab;
+pub mod vteps;
 
+pub use cache::{Domain, FlowCache};
+pub use fib::{Action, Fib, FibWriter};
 pub use ids::{HopId, OverlayId, PeerId, PortId};
 pub use overlay::{Dscp, Overlay};
+pub use peer::{NextHop, Peer, PortFacts, Way};
+pub use vteps::{Miss, Vteps};
+
+use crate::wire::Prefix;
+use slab::Slab;
+
+type Sources = HashMap<(OverlayId, IpAddr), PeerId, ahash::RandomState>;
+
+/// One version of everything the data path knows. It never changes; versions share what they have in common.
+#[derive(Clone, Debug)]
+pub struct Tables {
+    epoch: u32,
+    fib: Fib,
+    overlays: Arc<[Overlay]>,
+    vteps: Arc<Vteps>,
+    peers: Slab<Peer>,
+    sources: Arc<Sources>,
+    hops: Slab<NextHop>,
+    ports: Arc<[PortFacts]>,
+}
+
+impl Tables {
+    /// The number of this version, never 0.
+    #[inline]
+    pub const fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// Where packets for `dst` that entered by `domain` go. Every domain imports every route in this version; the
+    /// domain is asked for because imports will be a matter of configuration.
+    #[inline]
+    pub fn lookup(&self, _domain: Domain, dst: IpAddr) -> Option<Action> {
+        self.fib.lookup(dst)
+    }
+
+    /// Our VTEPs.
+    #[inline]
+    pub fn vteps(&self) -> &Vteps {
+        &self.vteps
+    }
+
+    /// An overlay.
+    #[inline]
+    pub fn overlay(&self, id: OverlayId) -> Option<&Overlay> {
+        self.overlays.get(usize::from(id.0))
+    }
+
+    /// A peer.
+    #[inline]
+    pub fn peer(&self, id: PeerId) -> Option<&Peer> {
+        self.peers.get(id.0)
+    }
+
+    /// The peer of an overlay that sends from `source`.
+    #[inline]
+    pub fn peer_by_source(&self, overlay: OverlayId, source: Ipv4Addr) -> Option<PeerId> {
+        self.sources.get(&(overlay, source.into())).copied()
+    }
+
+    /// A native next hop.
+    #[inline]
+    pub fn hop(&self, id: HopId) -> Option<&NextHop> {
+        self.hops.get(id.0)
+    }
+
+    /// A port.
+    #[inline]
+    pub fn port(&self, id: PortId) -> Option<&PortFacts> {
+        self.ports.get(usize::from(id.0))
+    }
+
+    /// All peers.
+    pub fn peers(&self) -> impl Iterator<Item = (PeerId, &Peer)> {
+        self.peers.iter().map(|(row, p)| (PeerId(row), p))
+    }
+
+    /// All native next hops.
+    pub fn hops(&self) -> impl Iterator<Item = (HopId, &NextHop)> {
+        self.hops.iter().map(|(row, h)| (HopId(row), h))
+    }
+}
+
+/// The writer's side: changes are made here one by one, and seen by nobody until they are published together.
+#[derive(Debug)]
+pub struct TablesWriter {
+    fib: FibWriter,
+    next: Tables,
+}
+
+impl TablesWriter {
+    /// Empty tables of a gateway with these overlays and ports.
+    pub fn new(overlays: Vec<Overlay>, ports: Vec<PortFacts>) -> Self {
+        let fib = FibWriter::default();
+        let next = Tables {
+            epoch: 0,
+            fib: fib.current().clone(),
+            vteps: Arc::new(Vteps::of(&overlays)),
+            overlays: overlays.into(),
+            peers: Slab::default(),
+            sources: Arc::default(),
+            hops: Slab::default(),
+            ports: ports.into(),
+        };
+        Self { fib, next }
+    }
+
+    /// Replaces the facts about the ports.
+    pub fn set_ports(&mut self, ports: Vec<PortFacts>) {
+        self.next.ports = ports.into();
+    }
+
+    /// Adds or replaces a route.
+    pub fn set_route(&mut self, prefix: Prefix, action: Action) {
+        self.fib.insert(prefix, action);
+    }
+
+    /// Removes a route; one that is not there is no error.
+    pub fn remove_route(&mut self, prefix: &Prefix) {
+        self.fib.remove(prefix);
+    }
+
+    /// Writes or clears a peer.
+    pub fn set_peer(&mut self, id: PeerId, peer: Option<Peer>) {
+        let key = |p: &Peer| (p.overlay, p.vtep);
+        let (before, after) = (self.next.peers.get(id.0).map(key), peer.as_ref().map(key));
+        if before != after {
+            let sources = Arc::make_mut(&mut self.next.sources);
+            before.map(|k| sources.remove(&k));
+            after.map(|k| sources.insert(k, id));
+        }
+        self.next.peers.set(id.0, peer);
+    }
+
+    /// Writes or clears a native next hop.
+    pub fn set_hop(&mut self, id: HopId, hop: Option<NextHop>) {
+        self.next.hops.set(id.0, hop);
+    }
+
+    /// Routes in the table.
+    pub fn routes(&self) -> usize {
+        self.fib.len()
+    }
+
+    /// The next version, with all changes so far.
+    pub fn publish(&mut self) -> Tables {
+        // 0 is the epoch of cache entries that were never written; after 2³² versions it is skipped
+        self.next.epoch = self.next.epoch.wrapping_add(1).max(1);
+        self.next.fib = self.fib.current().clone();
+        self.next.clone()
+    }
+}

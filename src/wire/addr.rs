@@ -209,6 +209,12 @@ impl Prefix {
         self.len
     }
 
+    /// The prefix of `len` bits that holds this one; itself if `len` is no shorter.
+    pub fn widened(&self, len: u8) -> Self {
+        let len = len.min(self.len);
+        Self { addr: mask(self.addr, len), len }
+    }
+
     /// True when `addr` is of the same family and within.
     pub fn contains(&self, addr: IpAddr) -> bool {
         self.addr.is_ipv4() == addr.is_ipv4() && mask(addr, self.len) == self.addr
