@@ -1,1 +1,207 @@
-//! Room `path`.
+//! Floor 2: decides about one packet.
+//!
+//! Two ways in, [`Path::outbound`] for plain packets and [`Path::inbound`] for VXLAN packets, and one way out: what
+//! is left of either is an IP packet, which [`forward`](self) routes and gives new headers. So there is one place
+//! each where a header comes off, where a route is looked up, and where a header goes on.
+
+mod forward;
+mod limit;
+mod parse;
+mod partial;
+mod reply;
+
+pub use limit::{Limiter, Tick};
+
+use crate::drops::DropReason;
+use crate::tables::{Action, Domain, FlowCache, Miss, OverlayId, PeerId, PortId, Tables};
+use crate::wire::{Mac, Packet, ecn, eth};
+use core::net::Ipv4Addr;
+use parse::{Inner, Ip, Outer};
+
+/// The way of a forwarded packet.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub enum Journey {
+    /// Plain in, VXLAN out.
+    Encap,
+    /// VXLAN in, plain out.
+    Decap,
+    /// VXLAN in, VXLAN out.
+    Transit,
+    /// Plain in, plain out: a native route inside an overlay's prefix.
+    Native,
+}
+
+impl Journey {
+    /// All of them, in order.
+    pub const ALL: [Journey; 4] = [Journey::Encap, Journey::Decap, Journey::Transit, Journey::Native];
+
+    /// The metric label.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Journey::Encap => "encap",
+            Journey::Decap => "decap",
+            Journey::Transit => "transit",
+            Journey::Native => "native",
+        }
+    }
+}
+
+/// What became of a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// It leaves by this port.
+    Send(PortId, Journey),
+    /// It was turned into an answer to its sender, which leaves by this port.
+    Reply(PortId),
+    /// It goes no further.
+    Drop(DropReason),
+}
+
+/// Where a packet came from, which is where an answer to it goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Origin {
+    Access { port: PortId, sender: Mac },
+    Overlay { overlay: OverlayId, peer: PeerId },
+}
+
+impl Origin {
+    #[inline]
+    const fn domain(self) -> Domain {
+        match self {
+            Origin::Access { .. } => Domain(0),
+            Origin::Overlay { overlay: OverlayId(id), .. } => Domain(id.wrapping_add(1)),
+        }
+    }
+}
+
+/// What the path remembers between packets: one worker's.
+#[derive(Debug)]
+pub struct Memory {
+    /// What the tables said.
+    pub cache: FlowCache,
+    /// How often we may still speak.
+    pub limiter: Limiter,
+    /// Packets whose transport checksum had to be finished.
+    pub partial_checksums: u64,
+}
+
+/// The path of packets, for the time of one burst.
+#[derive(Debug)]
+pub struct Path<'a> {
+    /// The version of the tables in use.
+    pub tables: &'a Tables,
+    /// The worker's memory.
+    pub memory: &'a mut Memory,
+    /// When the burst was received.
+    pub now: Tick,
+}
+
+impl Path<'_> {
+    /// A plain frame that came in by access port `port`.
+    #[inline]
+    pub fn outbound(&mut self, port: PortId, pkt: &mut Packet<'_>) -> Verdict {
+        self.plain(port, pkt).unwrap_or_else(Verdict::Drop)
+    }
+
+    /// A VXLAN frame that came in by an underlay port.
+    #[inline]
+    pub fn inbound(&mut self, pkt: &mut Packet<'_>) -> Verdict {
+        self.vxlan(pkt).unwrap_or_else(Verdict::Drop)
+    }
+
+    #[inline]
+    fn plain(&mut self, port: PortId, pkt: &mut Packet<'_>) -> Result<Verdict, DropReason> {
+        let (sender, ip) = parse::plain(pkt.bytes())?;
+        self.expose(pkt, eth::LEN, &ip)?;
+        self.finish(pkt.bytes_mut(), &ip);
+        self.forward(Origin::Access { port, sender }, ip, pkt)
+    }
+
+    #[inline]
+    fn vxlan(&mut self, pkt: &mut Packet<'_>) -> Result<Verdict, DropReason> {
+        let outer = parse::outer(pkt.bytes())?;
+        let (overlay, peer) = self.admit(&outer)?;
+        let inner = parse::inner(pkt.bytes().get(outer.inner.clone()).unwrap_or_default())?;
+        self.guard(overlay, peer, &inner)?;
+
+        let ip_at = outer.inner.start + eth::LEN;
+        self.finish(pkt.bytes_mut().get_mut(ip_at..).unwrap_or_default(), &inner.ip);
+        partial::verify_outer(pkt.bytes(), &outer)?;
+
+        self.expose(pkt, ip_at, &inner.ip)?;
+        let ip = surface(pkt, inner.ip, outer.tos)?;
+        self.forward(Origin::Overlay { overlay, peer }, ip, pkt)
+    }
+
+    /// Is the packet for us, and from somebody we know? Whoever is no peer gets no further parsing.
+    #[inline]
+    fn admit(&self, outer: &Outer) -> Result<(OverlayId, PeerId), DropReason> {
+        let vteps = self.tables.vteps();
+        if !parse::is_host(outer.src) || vteps.is_ours(outer.src) {
+            return Err(DropReason::OuterMartian);
+        }
+        let overlay = vteps.find(outer.dst, outer.udp_port, outer.vni).map_err(|miss| match miss {
+            Miss::Vtep => DropReason::NotOurVtep,
+            Miss::Vni => DropReason::UnknownVni,
+        })?;
+        let peer = self.tables.peer_by_source(overlay, outer.src).ok_or(DropReason::UnknownPeer)?;
+        Ok((overlay, peer))
+    }
+
+    /// May this peer send this inner frame?
+    #[inline]
+    fn guard(&mut self, id: OverlayId, peer: PeerId, inner: &Inner) -> Result<(), DropReason> {
+        let overlay = self.tables.overlay(id).ok_or(DropReason::UnknownVni)?;
+        if !inner.src.is_station() || inner.src == overlay.mac {
+            return Err(DropReason::InnerSourceMac);
+        }
+        if inner.dst != overlay.mac {
+            return Err(DropReason::InnerDestinationMac);
+        }
+        let domain = Origin::Overlay { overlay: id, peer }.domain();
+        if overlay.source_check && self.route(domain, inner.ip.src) != Some(Action::Encap(peer)) {
+            return Err(DropReason::InnerSource);
+        }
+        Ok(())
+    }
+
+    /// Finishes an unfinished transport checksum, and counts it.
+    #[inline]
+    fn finish(&mut self, packet: &mut [u8], ip: &Ip) {
+        self.memory.partial_checksums += u64::from(partial::finish(packet, ip));
+    }
+
+    /// Takes everything off the packet but the IP packet at `at`: headers in front and padding behind.
+    #[inline]
+    fn expose(&self, pkt: &mut Packet<'_>, at: usize, ip: &Ip) -> Result<(), DropReason> {
+        pkt.strip(at).map_err(|_| DropReason::ShortFrame)?;
+        pkt.truncate(usize::from(ip.total_len));
+        Ok(())
+    }
+
+    /// The action for an address, from the cache or else from the tables. What has no route is not cached.
+    #[inline]
+    fn route(&mut self, domain: Domain, addr: Ipv4Addr) -> Option<Action> {
+        let epoch = self.tables.epoch();
+        if let Some(action) = self.memory.cache.get(domain, addr, epoch) {
+            return Some(action);
+        }
+        let action = self.tables.lookup(domain, addr.into())?;
+        self.memory.cache.put(domain, addr, epoch, action);
+        Some(action)
+    }
+}
+
+/// Brings the outer header's congestion mark to the surface (RFC 6040 §4.2).
+#[inline]
+fn surface(pkt: &mut Packet<'_>, mut ip: Ip, outer_tos: u8) -> Result<Ip, DropReason> {
+    let ecn = ecn::decapsulate(ip.tos, outer_tos).map_err(|_| DropReason::Congestion)?;
+    if ecn != ip.tos & ecn::MASK {
+        ip.tos = ip.tos & !ecn::MASK | ecn;
+        if let Some(header) = forward::header_mut(pkt) {
+            header.set_tos(ip.tos);
+        }
+    }
+    Ok(ip)
+}

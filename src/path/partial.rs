@@ -1,0 +1,76 @@
+//! Checksums that arrive unfinished.
+//!
+//! A frame that a local stack sends into a veth or virtio port can carry a *partial* transport checksum: the field
+//! holds the folded sum of the pseudo-header, and hardware was to add the rest. AF_XDP passes no flag for it. Such a
+//! packet is told by its field, which equals the pseudo-header's sum. A finished checksum does so only by chance
+//! (2⁻¹⁶), and then computing it again yields what is there already: finishing never harms an intact packet.
+
+use super::parse::{Ip, Outer, OuterChecksum};
+use crate::drops::DropReason;
+use crate::wire::checksum::{Sum, pseudo_v4};
+use crate::wire::ipv4::protocol;
+use crate::wire::{Ipv4, udp};
+
+/// Offset of the checksum in a TCP header (RFC 9293 §3.1).
+const TCP_CHECKSUM: usize = 16;
+/// Offset of the checksum in a UDP header (RFC 768).
+const UDP_CHECKSUM: usize = 6;
+
+/// Finishes the transport checksum of `packet` (an IP packet described by `ip`) if it is partial. Says whether it was.
+#[inline]
+pub(super) fn finish(packet: &mut [u8], ip: &Ip) -> bool {
+    let at = match ip.protocol {
+        protocol::TCP => TCP_CHECKSUM,
+        protocol::UDP => UDP_CHECKSUM,
+        _ => return false,
+    };
+    // A fragment's checksum covers what other fragments carry; stacks finish it before they fragment.
+    if ip.fragment {
+        return false;
+    }
+    let Some(addresses) = packet.get(size_of::<Ipv4>() - 8..).and_then(|b| b.first_chunk::<8>()) else { return false };
+    let payload_len = ip.total_len - u16::from(ip.header_len);
+    let pseudo = pseudo_v4(addresses, ip.protocol, payload_len);
+    let Some(payload) = packet.get_mut(ip.payload()) else { return false };
+    match payload.get(at..at + 2) {
+        Some(field) if field == pseudo.fold() => {}
+        _ => return false,
+    }
+    complete(payload, at, pseudo, ip.protocol);
+    true
+}
+
+/// The field already holds the pseudo-header's sum: what is missing is the complement of the sum over everything,
+/// field included.
+#[cold]
+fn complete(payload: &mut [u8], at: usize, pseudo: Sum, protocol: u8) {
+    if let Some(field) = payload.get_mut(at..at + 2) {
+        field.fill(0);
+    }
+    let mut sum = pseudo.bytes(payload).checksum();
+    // RFC 768: a computed zero is sent as all ones, since zero means that there is none.
+    if protocol == protocol::UDP && sum == [0, 0] {
+        sum = [0xff, 0xff];
+    }
+    if let Some(field) = payload.get_mut(at..at + 2) {
+        field.copy_from_slice(&sum);
+    }
+}
+
+/// Verifies the outer UDP checksum (RFC 7348 §5: one that is not zero must be right).
+///
+/// The inner packet must have been finished before: the kernel computes the outer checksum over the inner packet as
+/// it will be once *its* checksum is finished (local checksum offload, Documentation/networking/checksum-offloads.rst).
+/// An outer checksum that is itself partial says nothing and is accepted.
+#[inline]
+pub(super) fn verify_outer(frame: &[u8], outer: &Outer) -> Result<(), DropReason> {
+    let OuterChecksum::Present(range) = &outer.checksum else { return Ok(()) };
+    let datagram = frame.get(range.clone()).unwrap_or_default();
+    let pseudo = pseudo_v4(&outer.addresses, protocol::UDP, datagram.len() as u16);
+    let field = datagram.get(UDP_CHECKSUM..udp::LEN).unwrap_or_default();
+    if field == pseudo.fold() || pseudo.bytes(datagram).is_intact() {
+        Ok(())
+    } else {
+        Err(DropReason::OuterUdpChecksum)
+    }
+}
