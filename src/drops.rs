@@ -132,6 +132,11 @@ impl Drops {
         self.0[reason as usize]
     }
 
+    /// The counters in the order of [`DropReason::ALL`], writable: for copies.
+    pub fn counts_mut(&mut self) -> &mut [u64] {
+        &mut self.0
+    }
+
     /// Packets dropped for any reason.
     pub fn total(&self) -> u64 {
         self.0.iter().sum()

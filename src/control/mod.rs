@@ -1,5 +1,11 @@
 //! Floor 4: waits for the world. Route events become a RIB, the RIB and the kernel's next hops become tables.
 
+pub mod compile;
+pub mod engine;
+pub mod keeper;
+pub mod rib;
+pub mod source;
+
 use core::net::IpAddr;
 
 use crate::tables::{OverlayId, PortId};

@@ -123,6 +123,13 @@ impl TablesWriter {
         Self { fib, next }
     }
 
+    /// Empties the tables for other overlays. Versions go on counting, so that no cache takes old for new.
+    pub fn reset(&mut self, overlays: Vec<Overlay>) {
+        let epoch = self.next.epoch;
+        *self = Self::new(overlays, self.next.ports.to_vec());
+        self.next.epoch = epoch;
+    }
+
     /// Replaces the facts about the ports.
     pub fn set_ports(&mut self, ports: Vec<PortFacts>) {
         self.next.ports = ports.into();
@@ -144,7 +151,10 @@ impl TablesWriter {
         let (before, after) = (self.next.peers.get(id.0).map(key), peer.as_ref().map(key));
         if before != after {
             let sources = Arc::make_mut(&mut self.next.sources);
-            before.map(|k| sources.remove(&k));
+            // another peer may have taken the address over in the meantime: then it stays
+            if let Some(k) = before.filter(|k| sources.get(k) == Some(&id)) {
+                sources.remove(&k);
+            }
             after.map(|k| sources.insert(k, id));
         }
         self.next.peers.set(id.0, peer);

@@ -1,1 +1,312 @@
-//! Room `worker`.
+//! Floor 4: loops and reads the clock. One worker owns one queue of every port, and shares nothing.
+
+pub mod idle;
+pub mod latency;
+pub mod stats;
+
+use std::sync::Arc;
+
+use idle::{Idle, Rest};
+use stats::{Board, Stats};
+
+use crate::drops::DropReason;
+use crate::path::{Journey, Limiter, Memory, Path, Tick, Verdict};
+use crate::port::{Burst, Frame, Pool, Port};
+use crate::tables::handover::Subscriber;
+use crate::tables::{FlowCache, PortId};
+
+/// The side of the gateway a port is on, which tells how its frames are read.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Side {
+    /// VXLAN packets between VTEPs.
+    Underlay,
+    /// Plain packets.
+    Access,
+}
+
+/// Tells the time. Workers are the only ones to ask.
+pub trait Clock {
+    /// Now, on the monotonic clock.
+    fn now(&self) -> Tick;
+}
+
+/// CLOCK_MONOTONIC, the timebase of `bpf_ktime_get_ns`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Monotonic;
+
+impl Clock for Monotonic {
+    #[inline]
+    fn now(&self) -> Tick {
+        let t = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        Tick(t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64)
+    }
+}
+
+/// How a worker is set up.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Frames taken from a port at once.
+    pub burst: usize,
+    /// Flow cache entries.
+    pub cache_entries: usize,
+    /// Key of the flow cache's hash, drawn per boot.
+    pub hasher: ahash::RandomState,
+}
+
+/// Nanoseconds between two copies of the counters to the board.
+const PUBLISH_EVERY: u64 = 20_000_000;
+/// Empty turns of a busy worker between two looks at the clock.
+const CLOCK_EVERY: u32 = 4_096;
+
+/// One thread's whole world.
+#[derive(Debug)]
+pub struct Worker<P, C = Monotonic> {
+    lanes: Vec<Lane<P>>,
+    pool: Pool,
+    received: Burst,
+    subscriber: Subscriber,
+    memory: Memory,
+    stats: Stats,
+    board: Arc<Board>,
+    published: Tick,
+    quiet: u32,
+    clock: C,
+}
+
+/// A port, its side, and what is to leave by it.
+#[derive(Debug)]
+struct Lane<P> {
+    port: P,
+    side: Side,
+    leaving: Burst,
+    /// As what each frame of `leaving` was counted: should it find no room, the count is taken back.
+    doors: Vec<Door>,
+}
+
+/// By which door a packet leaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Door {
+    Forwarded(Journey),
+    Replied,
+}
+
+impl<P: Port> Lane<P> {
+    /// Appends a frame; gives it back if there is no room.
+    #[inline]
+    fn leave(&mut self, frame: Frame, door: Door) -> Result<(), Frame> {
+        self.leaving.push(frame)?;
+        self.doors.push(door); // its room is that of `leaving`: it never grows
+        Ok(())
+    }
+}
+
+impl<P: Port> Worker<P> {
+    /// A worker on one queue of each of `ports`, whose order is that of `PortId`.
+    pub fn new(ports: Vec<(P, Side)>, pool: Pool, subscriber: Subscriber, settings: &Settings) -> Self {
+        Self::with_clock(ports, pool, subscriber, settings, Monotonic)
+    }
+}
+
+impl<P: Port, C: Clock> Worker<P, C> {
+    /// As [`Worker::new`], with a clock of the caller's.
+    pub fn with_clock(
+        ports: Vec<(P, Side)>,
+        pool: Pool,
+        subscriber: Subscriber,
+        settings: &Settings,
+        clock: C,
+    ) -> Self {
+        let count = ports.len();
+        // in one turn all that came in by every port may leave by one
+        let room = settings.burst * count;
+        let lane = |(port, side)| Lane { port, side, leaving: Burst::new(room), doors: Vec::with_capacity(room) };
+        let mut worker = Self {
+            lanes: ports.into_iter().map(lane).collect(),
+            pool,
+            received: Burst::new(settings.burst),
+            subscriber,
+            memory: Memory {
+                cache: FlowCache::new(settings.cache_entries, settings.hasher.clone()),
+                limiter: Limiter::new(),
+                partial_checksums: 0,
+            },
+            stats: Stats::new(count),
+            board: Board::new(count),
+            published: Tick(0),
+            quiet: 0,
+            clock,
+        };
+        worker.publish();
+        worker
+    }
+
+    /// Where the worker shows its numbers.
+    pub fn board(&self) -> Arc<Board> {
+        self.board.clone()
+    }
+
+    /// The numbers as they are now.
+    pub fn stats(&mut self) -> &Stats {
+        self.take_stock();
+        &self.stats
+    }
+
+    /// The pool and a port, for tests and benchmarks that play the wire.
+    pub fn wire(&mut self, port: PortId) -> (&mut Pool, &mut P) {
+        (&mut self.pool, &mut self.lanes[usize::from(port.0)].port)
+    }
+
+    /// One turn: takes new tables if there are any, one burst from each port, sends what is to be sent. Returns how
+    /// many frames were received.
+    #[inline]
+    pub fn turn(&mut self) -> usize {
+        self.subscriber.refresh();
+        let mut start = None;
+        let mut frames = 0;
+        for at in 0..self.lanes.len() {
+            let got = self.receive(at);
+            if got > 0 {
+                let now = *start.get_or_insert_with(|| self.clock.now());
+                frames += got;
+                self.process(at, now);
+            }
+        }
+        self.transmit();
+        match start {
+            Some(start) => self.finish_burst(start, frames),
+            None => self.publish_if_quiet(),
+        }
+        frames
+    }
+
+    #[inline]
+    fn receive(&mut self, at: usize) -> usize {
+        let Some(lane) = self.lanes.get_mut(at) else { return 0 };
+        let got = lane.port.rx(&mut self.pool, &mut self.received);
+        if let Some(port) = self.stats.ports.get_mut(at) {
+            port.rx += got as u64;
+        }
+        got
+    }
+
+    /// Decides about every frame received on port `at`.
+    #[inline]
+    fn process(&mut self, at: usize, now: Tick) {
+        let Some(side) = self.lanes.get(at).map(|l| l.side) else { return };
+        let mut path = Path { tables: self.subscriber.tables(), memory: &mut self.memory, now };
+        while let Some(mut frame) = self.received.pop_front() {
+            let mut packet = self.pool.packet(&mut frame);
+            let verdict = match side {
+                Side::Underlay => path.inbound(&mut packet),
+                Side::Access => path.outbound(PortId(at as u8), &mut packet),
+            };
+            let (port, door) = match verdict {
+                Verdict::Send(port, journey) => (port, Door::Forwarded(journey)),
+                Verdict::Reply(port) => (port, Door::Replied),
+                Verdict::Drop(reason) => {
+                    self.stats.drops.count(reason);
+                    self.pool.free(frame);
+                    continue;
+                }
+            };
+            self.stats.leave(door);
+            let refused = match self.lanes.get_mut(usize::from(port.0)) {
+                Some(lane) => lane.leave(frame, door).err(),
+                None => Some(frame),
+            };
+            if let Some(frame) = refused {
+                self.stats.stay(door);
+                self.pool.free(frame);
+            }
+        }
+    }
+
+    /// Hands over what is to leave. What finds no room even after completed frames were taken back is dropped: a
+    /// router's queue has an end, and waiting for one port would stop the others.
+    #[inline]
+    fn transmit(&mut self) {
+        for (at, lane) in self.lanes.iter_mut().enumerate() {
+            let mut sent = 0;
+            if !lane.leaving.is_empty() {
+                sent = lane.port.tx(&mut self.pool, &mut lane.leaving);
+            }
+            lane.port.service(&mut self.pool);
+            if !lane.leaving.is_empty() {
+                sent += lane.port.tx(&mut self.pool, &mut lane.leaving);
+                lane.leaving.free_into(&mut self.pool);
+                lane.doors.iter().skip(sent).for_each(|door| self.stats.stay(*door));
+            }
+            lane.doors.clear();
+            if let Some(port) = self.stats.ports.get_mut(at) {
+                port.tx += sent as u64;
+            }
+        }
+    }
+
+    #[inline]
+    fn finish_burst(&mut self, start: Tick, frames: usize) {
+        let end = self.clock.now();
+        self.stats.bursts += 1;
+        self.stats.latency.record(end.since(start), frames as u64);
+        if end.since(self.published) > PUBLISH_EVERY {
+            self.publish_at(end);
+        }
+    }
+
+    /// A busy worker shows its numbers when idle, too, without reading the clock on every empty turn.
+    #[inline]
+    fn publish_if_quiet(&mut self) {
+        self.quiet = self.quiet.wrapping_add(1);
+        if self.quiet.is_multiple_of(CLOCK_EVERY) {
+            let now = self.clock.now();
+            if now.since(self.published) > PUBLISH_EVERY {
+                self.publish_at(now);
+            }
+        }
+    }
+
+    /// Shows all numbers now.
+    pub fn publish(&mut self) {
+        let now = self.clock.now();
+        self.publish_at(now);
+    }
+
+    #[cold]
+    fn publish_at(&mut self, now: Tick) {
+        self.published = now;
+        self.take_stock();
+        self.board.write(&mut self.stats);
+    }
+
+    fn take_stock(&mut self) {
+        self.stats.partial_checksums = self.memory.partial_checksums;
+        self.stats.free = u64::from(self.pool.free_count());
+        self.stats.total = u64::from(self.pool.total());
+        self.stats.epoch = u64::from(self.subscriber.tables().epoch());
+        for (lane, stats) in self.lanes.iter().zip(&mut self.stats.ports) {
+            stats.rings = lane.port.ring_stats();
+            stats.held = lane.port.held();
+        }
+    }
+}
+
+impl Stats {
+    /// Counts a packet by the door it leaves by.
+    #[inline]
+    fn leave(&mut self, door: Door) {
+        match door {
+            Door::Forwarded(journey) => self.journeys[journey as usize] += 1,
+            Door::Replied => self.replied += 1,
+        }
+    }
+
+    /// Takes such a count back: there was no room at the door.
+    #[cold]
+    fn stay(&mut self, door: Door) {
+        match door {
+            Door::Forwarded(journey) => self.journeys[journey as usize] -= 1,
+            Door::Replied => self.replied -= 1,
+        }
+        self.drops.count(DropReason::TxRingFull);
+    }
+}

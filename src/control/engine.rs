@@ -1,0 +1,183 @@
+//! The control plane's one loop body: events in, tables out.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::Route;
+use super::compile::{Compiler, PortLink};
+use super::keeper::{Changes, HopKey, Keeper, LinkChange, LinkFacts, Unready};
+use super::rib::{Preference, Rib};
+use super::source::Event;
+use super::source::file::{self, FILE};
+use crate::tables::handover::Publisher;
+use crate::tables::{Overlay, PortFacts, TablesWriter};
+use crate::wire::{Mac, Mtu};
+
+/// A port as the control plane is told of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EnginePort {
+    /// The kernel's index of the interface.
+    pub ifindex: u32,
+    /// MTU to obey if smaller than the kernel's.
+    pub mtu: Option<Mtu>,
+}
+
+/// What the control plane knows, for people and programs.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Status {
+    /// Routes in force.
+    pub routes: usize,
+    /// Next hops (of peers and native routes) that can be used.
+    pub hops_ready: usize,
+    /// Those that cannot, and why.
+    pub hops_unready: BTreeMap<String, String>,
+    /// Version of the tables published last.
+    pub epoch: u32,
+    /// Times the kernel's announcements overran and everything was listed again.
+    pub overruns: u64,
+}
+
+/// RIB, compiler, keeper and publisher, in step.
+pub struct Engine {
+    keeper: Keeper,
+    rib: Rib,
+    compiler: Compiler,
+    publisher: Publisher,
+    ports: Vec<EnginePort>,
+    wake: Box<dyn Fn()>,
+    epoch: u32,
+}
+
+impl core::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Engine").field("epoch", &self.epoch).field("rib", &self.rib.len()).finish_non_exhaustive()
+    }
+}
+
+/// The file is the only source so far.
+fn sources() -> Rib {
+    Rib::new([(FILE, Preference(10))])
+}
+
+impl Engine {
+    /// An engine that has nothing to forward yet. `writer` must be the one whose first version the workers have;
+    /// `wake` makes sleeping workers look for a new version.
+    pub fn new(
+        keeper: Keeper,
+        writer: TablesWriter,
+        publisher: Publisher,
+        ports: Vec<EnginePort>,
+        wake: Box<dyn Fn()>,
+    ) -> Self {
+        let compiler = Compiler::new(writer, Vec::new(), Vec::new());
+        Self { keeper, rib: sources(), compiler, publisher, ports, wake, epoch: 0 }
+    }
+
+    /// Puts a complete map in force, in one step: no packet sees half of it. Unless the overlays themselves changed
+    /// only what differs is touched.
+    pub fn load(&mut self, overlays: &[Overlay], routes: &[Route]) {
+        if self.compiler.overlays() != overlays {
+            self.begin_anew(overlays);
+        }
+        self.take(file::listing(routes));
+        self.keeper.watch(self.compiler.wanted());
+        self.publish();
+    }
+
+    /// Waits until the kernel has something new to say. Cancel-safe.
+    pub async fn changed(&mut self) -> Changes {
+        self.keeper.changed().await
+    }
+
+    /// Follows what the kernel said.
+    pub fn absorb(&mut self, changes: &Changes) {
+        for (key, state) in &changes.hops {
+            self.compiler.resolve(key, state);
+        }
+        if !changes.links.is_empty() {
+            let facts = self.port_facts();
+            self.compiler.writer().set_ports(facts);
+        }
+        for link in &changes.links {
+            match link {
+                LinkChange::Changed(l) => tracing::info!(interface = l.name, up = l.up, mtu = l.mtu, mac = %l.mac, "port"),
+                LinkChange::Vanished { name, .. } => tracing::error!(interface = name, "port is gone; restart the gateway when it is back"),
+            }
+        }
+        self.publish();
+    }
+
+    /// Facts of a port.
+    pub fn link(&self, ifindex: u32) -> Option<&LinkFacts> {
+        self.keeper.link(ifindex)
+    }
+
+    /// True once no next hop is still being asked for the first time.
+    pub fn is_settled(&self) -> bool {
+        self.compiler.wanted().all(|key| !matches!(self.keeper.state(&key), Err(Unready::Resolving)))
+    }
+
+    /// True once every worker uses the version published last.
+    pub fn is_adopted(&self) -> bool {
+        self.publisher.adopted() == self.epoch
+    }
+
+    /// Frees what workers gave back.
+    pub fn collect(&mut self) {
+        self.publisher.collect();
+    }
+
+    /// What the control plane knows.
+    pub fn status(&self) -> Status {
+        let mut status =
+            Status { routes: self.rib.len(), epoch: self.epoch, overruns: self.keeper.overruns(), ..Status::default() };
+        let wanted: HashSet<HopKey> = self.compiler.wanted().collect();
+        for key in wanted {
+            match self.keeper.state(&key) {
+                Ok(_) => status.hops_ready += 1,
+                Err(why) => {
+                    status.hops_unready.insert(key.to_string(), why.to_string());
+                }
+            }
+        }
+        status
+    }
+
+    fn begin_anew(&mut self, overlays: &[Overlay]) {
+        let old = core::mem::replace(&mut self.compiler, Compiler::new(TablesWriter::new(vec![], vec![]), vec![], vec![]));
+        let mut writer = old.into_reset_writer(overlays.to_vec());
+        writer.set_ports(self.port_facts());
+        let link = |p: &EnginePort| PortLink { ifindex: p.ifindex, mtu: p.mtu.map(Mtu::get) };
+        self.compiler = Compiler::new(writer, overlays.to_vec(), self.ports.iter().map(link).collect());
+        self.rib = sources();
+    }
+
+    fn take(&mut self, events: impl Iterator<Item = Event>) {
+        let keeper = &self.keeper;
+        for event in events {
+            for outcome in self.rib.apply(event) {
+                self.compiler.follow(&outcome, &|key| keeper.state(key));
+            }
+        }
+    }
+
+    fn publish(&mut self) {
+        let tables = self.compiler.writer().publish();
+        self.epoch = tables.epoch();
+        self.publisher.publish(tables);
+        (self.wake)();
+    }
+
+    fn port_facts(&self) -> Vec<PortFacts> {
+        let facts = |port: &EnginePort| match self.keeper.link(port.ifindex) {
+            Some(link) => PortFacts {
+                mac: link.mac,
+                address: link.addresses.iter().find_map(|(a, _)| match a {
+                    core::net::IpAddr::V4(a) => Some(*a),
+                    core::net::IpAddr::V6(_) => None,
+                }),
+            },
+            None => PortFacts { mac: Mac::ZERO, address: None },
+        };
+        self.ports.iter().map(facts).collect()
+    }
+}

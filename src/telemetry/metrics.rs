@@ -1,0 +1,148 @@
+//! What `/metrics` says.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::families::Families;
+use super::quantiles;
+use crate::control::engine::Status;
+use crate::path::Journey;
+use crate::port::Steering;
+use crate::worker::stats::{Board, Stats};
+
+/// How reloads went.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Reloads {
+    /// Config files put in force.
+    pub applied: u64,
+    /// Config files refused; the state before stayed in force.
+    pub refused: u64,
+    /// Whether the last one was put in force.
+    pub last_refused: bool,
+}
+
+/// What changes outside workers.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Slow {
+    /// The gateway forwards.
+    pub ready: bool,
+    /// The control plane's state.
+    pub status: Status,
+    /// Reloads.
+    pub reloads: Reloads,
+}
+
+/// Everything there is to tell about a running gateway. Readers share it with the thread that runs the gateway;
+/// workers know nothing of it.
+#[derive(Debug)]
+pub struct Observatory {
+    /// Names of ports, in order.
+    pub ports: Vec<String>,
+    /// Each worker's board.
+    pub boards: Vec<Arc<Board>>,
+    /// Each port's XDP program. Emptied on shutdown.
+    pub steering: Mutex<Vec<Steering>>,
+    /// What changes outside workers.
+    pub slow: Mutex<Slow>,
+}
+
+impl Observatory {
+    /// Changes what is told.
+    pub fn update(&self, change: impl FnOnce(&mut Slow)) {
+        change(&mut self.slow.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// The whole exposition in the Prometheus text format.
+    ///
+    /// # Errors
+    /// What the encoder finds wrong.
+    pub fn exposition(&self) -> prometheus::Result<String> {
+        let mut f = Families::default();
+        let slow = self.slow.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        gateway(&mut f, &slow);
+        self.steering(&mut f);
+        for (id, board) in self.boards.iter().enumerate() {
+            worker(&mut f, &id.to_string(), &self.ports, &board.read());
+        }
+        f.encode()
+    }
+
+    fn steering(&self, f: &mut Families) {
+        let programs = self.steering.lock().unwrap_or_else(PoisonError::into_inner);
+        for (port, program) in self.ports.iter().zip(programs.iter()) {
+            let Ok(counters) = program.counters() else { continue };
+            for (reason, count) in counters.iter() {
+                let help = "Packets the XDP program saw, by verdict: redirected to a worker, or passed to the kernel and why.";
+                f.counter("selvedge_xdp_packets_total", help, &[("port", port), ("verdict", reason.label())], count);
+            }
+        }
+    }
+}
+
+fn gateway(f: &mut Families, slow: &Slow) {
+    let version = env!("CARGO_PKG_VERSION");
+    f.gauge("selvedge_build_info", "Always 1; the label is the version.", &[("version", version)], 1.0);
+    f.gauge("selvedge_ready", "1 while the gateway forwards.", &[], f64::from(u8::from(slow.ready)));
+    f.gauge("selvedge_routes", "Routes in force.", &[], slow.status.routes as f64);
+    let help = "Next hops of peers and native routes, by whether packets can be sent to them.";
+    f.gauge("selvedge_next_hops", help, &[("state", "ready")], slow.status.hops_ready as f64);
+    f.gauge("selvedge_next_hops", help, &[("state", "unready")], slow.status.hops_unready.len() as f64);
+    let help = "1 for each next hop that cannot be used, with the reason.";
+    for (hop, why) in &slow.status.hops_unready {
+        f.gauge("selvedge_next_hop_unready", help, &[("hop", hop), ("reason", why)], 1.0);
+    }
+    f.gauge("selvedge_tables_epoch", "Version of the tables published last.", &[], f64::from(slow.status.epoch));
+    let help = "Times the kernel's announcements overran and everything was listed again.";
+    f.counter("selvedge_netlink_overruns_total", help, &[], slow.status.overruns);
+    let help = "Config files read after the start, by what became of them.";
+    f.counter("selvedge_config_reloads_total", help, &[("result", "applied")], slow.reloads.applied);
+    f.counter("selvedge_config_reloads_total", help, &[("result", "refused")], slow.reloads.refused);
+    let help = "1 if the config file read last is in force, 0 if it was refused.";
+    f.gauge("selvedge_config_last_reload_success", help, &[], f64::from(u8::from(!slow.reloads.last_refused)));
+}
+
+fn worker(f: &mut Families, id: &str, ports: &[String], stats: &Stats) {
+    for (port, s) in ports.iter().zip(&stats.ports) {
+        let labels = [("worker", id), ("port", port.as_str())];
+        f.counter("selvedge_rx_packets_total", "Frames a worker received.", &labels, s.rx);
+        f.counter("selvedge_tx_packets_total", "Frames a worker handed over for sending.", &labels, s.tx);
+        for (event, count) in s.rings.named() {
+            let help = "What the kernel counts at an AF_XDP socket (XDP_STATISTICS).";
+            let labels = [("worker", id), ("port", port.as_str()), ("event", event)];
+            f.counter("selvedge_xsk_events_total", help, &labels, count);
+        }
+        let help = "Chunks of packet memory, by place: free, held by a port for receiving or for sending; and all.";
+        f.gauge("selvedge_frames", help, &[("worker", id), ("port", port), ("place", "rx")], f64::from(s.held.rx));
+        f.gauge("selvedge_frames", help, &[("worker", id), ("port", port), ("place", "tx")], f64::from(s.held.tx));
+    }
+    let help = "Chunks of packet memory, by place: free, held by a port for receiving or for sending; and all.";
+    f.gauge("selvedge_frames", help, &[("worker", id), ("port", ""), ("place", "free")], stats.free as f64);
+    f.gauge("selvedge_frames", help, &[("worker", id), ("port", ""), ("place", "total")], stats.total as f64);
+    for journey in Journey::ALL {
+        let labels = [("worker", id), ("journey", journey.label())];
+        let help = "Packets forwarded, by journey.";
+        f.counter("selvedge_forwarded_packets_total", help, &labels, stats.journeys[journey as usize]);
+    }
+    let by_worker = [("worker", id)];
+    f.counter("selvedge_replied_packets_total", "Packets answered by the gateway itself.", &by_worker, stats.replied);
+    for (reason, count) in stats.drops.iter() {
+        let labels = [("worker", id), ("reason", reason.label())];
+        f.counter("selvedge_dropped_packets_total", "Packets dropped, by reason.", &labels, count);
+    }
+    let help = "Packets whose unfinished transport checksum was finished.";
+    f.counter("selvedge_partial_checksums_total", help, &by_worker, stats.partial_checksums);
+    f.counter("selvedge_bursts_total", "Turns of a worker in which something was received.", &by_worker, stats.bursts);
+    f.gauge("selvedge_worker_epoch", "Version of the tables a worker uses.", &by_worker, stats.epoch as f64);
+    latency(f, id, stats);
+}
+
+fn latency(f: &mut Families, id: &str, stats: &Stats) {
+    let (buckets, count) = quantiles::cumulative(&stats.latency);
+    let name = "selvedge_latency_seconds";
+    let help = "Time from the burst's arrival at a worker to its hand-over for sending, by packet.";
+    f.histogram((name, help), &[("worker", id)], &buckets, (stats.latency.sum() as f64 / 1e9, count));
+    for ((_, quantile), nanos) in quantiles::QUANTILES.iter().zip(quantiles::of(&stats.latency)) {
+        let help = "Quantiles of selvedge_latency_seconds since the start.";
+        let labels = [("worker", id), ("quantile", *quantile)];
+        f.gauge("selvedge_latency_quantile_seconds", help, &labels, nanos as f64 / 1e9);
+    }
+}
