@@ -1,5 +1,7 @@
 //! Floor 4: waits for the world. Route events become a RIB, the RIB and the kernel's next hops become tables.
 
+pub mod keeper;
+
 use core::net::IpAddr;
 
 use crate::tables::{OverlayId, PortId};
