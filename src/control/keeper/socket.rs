@@ -1,0 +1,276 @@
+//! The two netlink sockets: [`Listener`] hears announcements, [`Asker`] asks and reads answers.
+
+use core::time::Duration;
+use std::io;
+
+use rtnetlink::MulticastGroup;
+use rtnetlink::packet_core::{
+    DoneBuffer, ErrorBuffer, NLM_F_DUMP_INTR, NLM_F_MULTIPART, NLMSG_DONE, NLMSG_ERROR, NetlinkBuffer, NetlinkHeader,
+    NetlinkMessage, NetlinkPayload,
+};
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::sys::protocols::NETLINK_ROUTE;
+use rtnetlink::sys::{Socket, SocketAddr};
+use rustix::net::sockopt::{
+    Timeout, set_socket_recv_buffer_size, set_socket_recv_buffer_size_force, set_socket_timeout,
+};
+use tokio::io::unix::AsyncFd;
+
+use super::KeeperError;
+use super::ask::Request;
+
+/// Bytes read at once. The kernel fills listings by up to 32 KiB; announcements are smaller but for rare giants.
+const DATAGRAM: usize = 64 * 1024;
+/// Datagrams read before other work gets its turn.
+const DRAIN: usize = 4096;
+/// The kernel answers within the system call that asks; this bounds the wait should it ever not.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What the keeper subscribes to.
+const GROUPS: [(MulticastGroup, &str); 9] = [
+    (MulticastGroup::Link, "link"),
+    (MulticastGroup::Neigh, "neighbour"),
+    (MulticastGroup::Ipv4Ifaddr, "IPv4 address"),
+    (MulticastGroup::Ipv6Ifaddr, "IPv6 address"),
+    (MulticastGroup::Ipv4Route, "IPv4 route"),
+    (MulticastGroup::Ipv6Route, "IPv6 route"),
+    (MulticastGroup::Ipv4Rule, "IPv4 rule"),
+    (MulticastGroup::Ipv6Rule, "IPv6 rule"),
+    (MulticastGroup::Nexthop, "next hop"),
+];
+
+/// How a drain of the listener ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Drained {
+    /// Nothing more is waiting.
+    pub(super) empty: bool,
+    /// Announcements were lost: what is mirrored may be wrong.
+    pub(super) lost: bool,
+}
+
+/// The socket that hears the kernel's announcements.
+pub(super) struct Listener {
+    fd: AsyncFd<Socket>,
+    buffer: Vec<u8>,
+}
+
+impl Listener {
+    /// Subscribes; what happens from here on is heard. `receive_buffer` is in bytes.
+    ///
+    /// # Errors
+    /// When the socket cannot be made or a subscription is refused.
+    pub(super) fn subscribe(receive_buffer: usize) -> Result<Self, KeeperError> {
+        let open = |source| KeeperError::Open { purpose: "hear the kernel's announcements", source };
+        let mut socket = Socket::new(NETLINK_ROUTE).map_err(open)?;
+        // Beyond net.core.rmem_max needs CAP_NET_ADMIN; without it, as much as there is to be had.
+        if set_socket_recv_buffer_size_force(&socket, receive_buffer).is_err() {
+            set_socket_recv_buffer_size(&socket, receive_buffer).map_err(|e| open(e.into()))?;
+        }
+        socket.set_non_blocking(true).map_err(open)?;
+        socket.bind_auto().map_err(open)?;
+        for (group, name) in GROUPS {
+            socket.add_membership(group as u32).map_err(|source| KeeperError::Subscribe { group: name, source })?;
+        }
+        let fd = AsyncFd::register(socket).map_err(open)?;
+        Ok(Self { fd, buffer: Vec::with_capacity(DATAGRAM) })
+    }
+
+    /// Waits until something may be read; the caller must [`drain`](Self::drain) before it waits again.
+    pub(super) async fn readable(&self) -> io::Result<()> {
+        // Cleared before the drain, so that what arrives during it sets it again.
+        self.fd.readable().await.map(|mut guard| guard.clear_ready())
+    }
+
+    /// Reads what is waiting, in order, and hands each message (type, payload) to `hear`. Never waits.
+    pub(super) fn drain(&mut self, mut hear: impl FnMut(u16, &[u8])) -> Drained {
+        let mut out = Drained { empty: false, lost: false };
+        for _ in 0..DRAIN {
+            match self.read() {
+                Ok(true) => messages(&self.buffer, |m| hear(m.message_type(), m.payload())),
+                Ok(false) => out.lost = true, // cut short
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    out.empty = true;
+                    break;
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                // ENOBUFS: the receive buffer overran. The kernel then sends nothing more until the buffer has been
+                // read empty (netlink_rcv_wake), so reading goes on.
+                Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => out.lost = true,
+                Err(e) => {
+                    tracing::warn!("reading the kernel's announcements: {e}");
+                    out.lost = true;
+                    break;
+                }
+            }
+        }
+        out
+    }
+
+    /// Reads one datagram into the buffer: false when it did not fit (the buffer is then made larger).
+    fn read(&mut self) -> io::Result<bool> {
+        self.buffer.clear();
+        let room = self.buffer.capacity();
+        let (socket, buffer) = (self.fd.get_ref(), &mut self.buffer);
+        let (length, from) = socket.recv_from(buffer, libc::MSG_DONTWAIT | libc::MSG_TRUNC)?;
+        if from.port_number() != 0 {
+            self.buffer.clear(); // not from the kernel
+        }
+        if length > room {
+            self.buffer.clear();
+            self.buffer.reserve(length.next_multiple_of(DATAGRAM));
+            return Ok(false);
+        }
+        Ok(true)
+    }
+}
+
+/// Why an answer did not come.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// The kernel refused; its reason.
+    #[error("the kernel refused: {0}")]
+    Refused(io::Error),
+    /// The question could not be put or the answer not be read.
+    #[error("netlink socket: {0}")]
+    Io(#[from] io::Error),
+    /// The answer could not be understood.
+    #[error("the kernel's answer makes no sense: {0}")]
+    Garbled(String),
+}
+
+impl AskError {
+    /// The kernel's error number, when it refused.
+    pub(super) fn refusal(&self) -> Option<i32> {
+        match self {
+            Self::Refused(e) => e.raw_os_error(),
+            _ => None,
+        }
+    }
+}
+
+/// How a question was answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Answered {
+    /// Entirely.
+    Whole,
+    /// What was listed changed while it was listed: some of it may be missing (NLM_F_DUMP_INTR).
+    Torn,
+}
+
+/// The socket that asks.
+///
+/// The kernel serves a routing request inside the `sendto` that brings it, and fills a listing chunk by chunk inside
+/// each `recv`. Nothing ever has to be waited for, so asking is an ordinary call: no request is in flight when it
+/// returns, and nothing can be lost when a future is dropped.
+pub(super) struct Asker {
+    socket: Socket,
+    sequence: u32,
+    buffer: Vec<u8>,
+    request: Vec<u8>,
+}
+
+impl Asker {
+    /// # Errors
+    /// When the socket cannot be made.
+    pub(super) fn open() -> Result<Self, KeeperError> {
+        let open = |source| KeeperError::Open { purpose: "ask the kernel", source };
+        let mut socket = Socket::new(NETLINK_ROUTE).map_err(open)?;
+        socket.bind_auto().map_err(open)?;
+        set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE)).map_err(|e| open(e.into()))?;
+        Ok(Self { socket, sequence: 0, buffer: Vec::with_capacity(DATAGRAM), request: Vec::new() })
+    }
+
+    /// Asks, and hands each message of the answer (type, payload) to `hear`.
+    ///
+    /// # Errors
+    /// When the kernel refuses or the socket fails.
+    pub(super) fn ask(
+        &mut self,
+        (request, flags): Request,
+        mut hear: impl FnMut(u16, &[u8]),
+    ) -> Result<Answered, AskError> {
+        self.send(request, flags)?;
+        let mut answered = Answered::Whole;
+        let mut end = None;
+        while end.is_none() {
+            self.receive()?;
+            messages(&self.buffer, |message| {
+                if message.sequence_number() != self.sequence || end.is_some() {
+                    return; // of an earlier question given up
+                }
+                if message.flags() & NLM_F_DUMP_INTR != 0 {
+                    answered = Answered::Torn;
+                }
+                match message.message_type() {
+                    NLMSG_ERROR => end = Some(error_code(message.payload())),
+                    NLMSG_DONE => end = Some(done_code(message.payload())),
+                    kind => {
+                        hear(kind, message.payload());
+                        if message.flags() & NLM_F_MULTIPART == 0 {
+                            end = Some(0);
+                        }
+                    }
+                }
+            });
+        }
+        match end {
+            Some(0) | None => Ok(answered),
+            Some(code) => Err(AskError::Refused(io::Error::from_raw_os_error(code.saturating_neg()))),
+        }
+    }
+
+    fn send(&mut self, request: RouteNetlinkMessage, flags: u16) -> Result<(), AskError> {
+        self.sequence = self.sequence.wrapping_add(1).max(1);
+        let mut header = NetlinkHeader::default();
+        header.flags = flags;
+        header.sequence_number = self.sequence;
+        let mut message = NetlinkMessage::new(header, NetlinkPayload::from(request));
+        message.finalize();
+        self.request.clear();
+        self.request.resize(message.buffer_len(), 0);
+        message.serialize(&mut self.request);
+        self.socket.send_to(&self.request, &SocketAddr::new(0, 0), 0)?;
+        Ok(())
+    }
+
+    /// Reads one datagram of the kernel's into the buffer.
+    fn receive(&mut self) -> Result<(), AskError> {
+        loop {
+            self.buffer.clear();
+            let room = self.buffer.capacity();
+            match self.socket.recv_from(&mut self.buffer, libc::MSG_TRUNC) {
+                Ok((_, from)) if from.port_number() != 0 => {}
+                Ok((length, _)) if length > room => {
+                    self.buffer.clear();
+                    self.buffer.reserve(length.next_multiple_of(DATAGRAM));
+                    return Err(AskError::Garbled(format!("it was cut short at {room} of {length} bytes")));
+                }
+                Ok(_) => return Ok(()),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+}
+
+/// Walks the messages of a datagram. What remains behind a malformed one is passed over.
+fn messages(datagram: &[u8], mut hear: impl FnMut(&NetlinkBuffer<&[u8]>)) {
+    let mut rest = datagram;
+    while let Ok(message) = NetlinkBuffer::new_checked(rest) {
+        hear(&message);
+        let step = (message.length() as usize).next_multiple_of(4); // NLMSG_ALIGN
+        rest = rest.get(step..).unwrap_or_default();
+    }
+}
+
+fn error_code(payload: &[u8]) -> i32 {
+    match ErrorBuffer::new_checked(payload) {
+        Ok(error) => error.code().map_or(0, Into::into),
+        Err(_) => -libc::EBADMSG,
+    }
+}
+
+fn done_code(payload: &[u8]) -> i32 {
+    // A listing may end without a code.
+    DoneBuffer::new_checked(payload).map_or(0, |done| done.code())
+}
