@@ -1,6 +1,22 @@
 //! Floor 5: text becomes types, and types become a plan for this host.
 
+mod errors;
+mod kinds;
+mod load;
+mod overlap;
+pub mod plan;
+mod raw;
+mod reader;
+mod suggest;
+mod validate;
+mod validate_routes;
+
+#[cfg(test)]
+mod tests;
+
 use core::net::SocketAddr;
+
+pub use errors::{ConfigError, ConfigErrors, Position};
 
 use crate::control::Route;
 use crate::tables::Overlay;
@@ -43,6 +59,8 @@ pub struct PortConfig {
     pub role: Role,
     /// MTU to obey if smaller than the interface's own.
     pub mtu: Option<Mtu>,
+    /// RX queues it is expected to have, 1 to 1,024; a host where it has another number is refused.
+    pub queues: Option<u16>,
 }
 
 /// Which cores workers run on.

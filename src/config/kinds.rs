@@ -1,0 +1,167 @@
+//! The kinds of values: what a key may hold, read from TOML into a type that cannot hold anything else.
+//!
+//! Each returns the value, or what would have been legal.
+
+use core::fmt::Display;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::ops::RangeInclusive;
+
+use toml::de::DeValue;
+
+use super::reader::Reading;
+use crate::tables::Dscp;
+use crate::wire::{Mac, Mtu, Prefix, Vni};
+
+const NO_IPV6: &str = "supported: IPv6 is not yet supported by this version, an IPv4 value is expected";
+
+fn integer_of(value: &DeValue<'_>) -> Option<i64> {
+    let i = value.as_integer()?;
+    i64::from_str_radix(i.as_str(), i.radix()).ok()
+}
+
+/// An integer in a range. `what` names it with its article and may end in a unit.
+pub(super) fn integer<T>(what: &'static str, range: RangeInclusive<T>) -> impl Fn(&DeValue<'_>) -> Reading<T>
+where
+    T: TryFrom<i64> + PartialOrd + Display,
+{
+    move |value| {
+        integer_of(value)
+            .and_then(|i| T::try_from(i).ok())
+            .filter(|i| range.contains(i))
+            .ok_or_else(|| format!("{what} (an integer from {} to {})", range.start(), range.end()).into())
+    }
+}
+
+/// A power of two in a range.
+pub(super) fn power_of_two(what: &'static str, range: RangeInclusive<u32>) -> impl Fn(&DeValue<'_>) -> Reading<u32> {
+    move |value| {
+        integer_of(value)
+            .and_then(|i| u32::try_from(i).ok())
+            .filter(|i| range.contains(i) && i.is_power_of_two())
+            .ok_or_else(|| format!("{what} (a power of two from {} to {})", range.start(), range.end()).into())
+    }
+}
+
+/// One of a few words.
+pub(super) fn word<T: Copy + 'static>(words: &'static [(&'static str, T)]) -> impl Fn(&DeValue<'_>) -> Reading<T> {
+    move |value| {
+        let found = value.as_str().and_then(|s| words.iter().find(|(w, _)| *w == s));
+        found.map(|(_, t)| *t).ok_or_else(|| {
+            let legal: Vec<_> = words.iter().map(|(w, _)| format!("\"{w}\"")).collect();
+            format!("one of {}", legal.join(", ")).into()
+        })
+    }
+}
+
+/// `true` or `false`.
+pub(super) fn boolean(value: &DeValue<'_>) -> Reading<bool> {
+    value.as_bool().ok_or("`true` or `false`".into())
+}
+
+/// Any string: for references, which are looked up later.
+pub(super) fn string(value: &DeValue<'_>) -> Reading<String> {
+    value.as_str().map(str::to_owned).ok_or("a string".into())
+}
+
+/// A name of an overlay: it becomes a metric label and part of command lines.
+pub(super) fn overlay_name(value: &DeValue<'_>) -> Reading<String> {
+    let legal = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-');
+    match value.as_str() {
+        Some(s) if (1..=32).contains(&s.len()) && s.bytes().all(legal) => Ok(s.to_owned()),
+        _ => Err("a name (1 to 32 of the characters a-z, 0-9 and -)".into()),
+    }
+}
+
+/// A name the kernel takes for an interface: 1 to 15 bytes (IFNAMSIZ less the final zero).
+pub(super) fn interface(value: &DeValue<'_>) -> Reading<String> {
+    let legal = |b: u8| b.is_ascii_graphic() && b != b'/' && b != b':';
+    match value.as_str() {
+        Some(s) if (1..=15).contains(&s.len()) && s.bytes().all(legal) && s != "." && s != ".." => Ok(s.to_owned()),
+        _ => Err("an interface name (1 to 15 visible characters without / and :)".into()),
+    }
+}
+
+/// A chunk size of the UMEM.
+pub(super) fn chunk_size(value: &DeValue<'_>) -> Reading<u16> {
+    match integer_of(value) {
+        Some(2048) => Ok(2048),
+        Some(4096) => Ok(4096),
+        _ => Err("a chunk size (2048 or 4096 bytes)".into()),
+    }
+}
+
+/// A VNI.
+pub(super) fn vni(value: &DeValue<'_>) -> Reading<Vni> {
+    let vni = integer_of(value).and_then(|i| u32::try_from(i).ok()).and_then(|i| Vni::new(i).ok());
+    vni.ok_or("a VNI (an integer from 0 to 16777215)".into())
+}
+
+/// An MTU.
+pub(super) fn mtu(value: &DeValue<'_>) -> Reading<Mtu> {
+    let mtu = integer_of(value).and_then(|i| u32::try_from(i).ok()).and_then(|i| Mtu::new(i).ok());
+    mtu.ok_or("an MTU (an integer from 576 to 9216, in bytes)".into())
+}
+
+/// The choice of the outer DSCP.
+pub(super) fn dscp(value: &DeValue<'_>) -> Reading<Dscp> {
+    match (value.as_str(), integer_of(value)) {
+        (Some("uniform"), _) => Ok(Dscp::Uniform),
+        (_, Some(code @ 0..=63)) => Ok(Dscp::Pipe(code as u8)),
+        _ => Err("a DSCP (an integer from 0 to 63, or \"uniform\" to copy the inner one)".into()),
+    }
+}
+
+/// The MAC address of one station.
+pub(super) fn mac(value: &DeValue<'_>) -> Reading<Mac> {
+    let mac: Option<Mac> = value.as_str().and_then(|s| s.parse().ok());
+    match mac {
+        Some(mac) if mac.is_station() => Ok(mac),
+        Some(_) => Err("the MAC address of one station (neither zero, nor multicast, nor broadcast)".into()),
+        None => Err("a MAC address (a string of six hex octets, such as \"02:00:00:00:00:01\")".into()),
+    }
+}
+
+/// The address of one host that another host can reach.
+pub(super) fn host(value: &DeValue<'_>) -> Reading<IpAddr> {
+    match value.as_str().and_then(|s| s.parse().ok()) {
+        Some(IpAddr::V4(a)) if is_host(a) => Ok(a.into()),
+        Some(IpAddr::V4(_)) => {
+            Err("a unicast address (not 0.0.0.0/8, loopback, multicast, reserved or broadcast)".into())
+        }
+        Some(IpAddr::V6(_)) => Err(NO_IPV6.into()),
+        None => Err("an IPv4 address (a string, such as \"192.0.2.1\")".into()),
+    }
+}
+
+/// RFC 1122 §3.2.1.3 and RFC 1112 §4: 0/8, 127/8, 224/4 and 240/4 cannot be the address of a neighbour.
+fn is_host(a: Ipv4Addr) -> bool {
+    let first = a.octets()[0];
+    first != 0 && first != 127 && first < 224
+}
+
+/// A destination prefix.
+pub(super) fn prefix(value: &DeValue<'_>) -> Reading<Prefix> {
+    let text = value.as_str().ok_or("a prefix (a string, such as \"10.244.1.0/24\")")?;
+    match text.parse::<Prefix>() {
+        Ok(p) => match p.addr() {
+            IpAddr::V6(_) => Err(NO_IPV6.into()),
+            IpAddr::V4(a) if is_host(a) || a.octets()[0] < 224 && p.len() < 8 => Ok(p),
+            IpAddr::V4(_) => Err("a unicast prefix (not in 0.0.0.0/8, loopback, multicast or reserved)".into()),
+        },
+        Err(_) => Err(match text.split_once('/').map(|(a, l)| (a.parse::<IpAddr>(), l.parse::<u8>())) {
+            Some((Ok(IpAddr::V6(_)), _)) => NO_IPV6.into(),
+            Some((Ok(IpAddr::V4(a)), Ok(len @ 0..=32))) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(len)).unwrap_or(0);
+                let meant = Ipv4Addr::from_bits(a.to_bits() & mask);
+                format!("a prefix with host bits of zero (\"{meant}/{len}\")").into()
+            }
+            _ => "a prefix (an IPv4 address, a slash and a length from 0 to 32, such as \"10.244.1.0/24\")".into(),
+        }),
+    }
+}
+
+/// Where a server listens.
+pub(super) fn socket(value: &DeValue<'_>) -> Reading<SocketAddr> {
+    let address = value.as_str().and_then(|s| s.parse().ok());
+    address.ok_or("a socket address (a string of address and port, such as \"127.0.0.1:9472\")".into())
+}
