@@ -99,8 +99,12 @@ impl Engine {
         }
         for link in &changes.links {
             match link {
-                LinkChange::Changed(l) => tracing::info!(interface = l.name, up = l.up, mtu = l.mtu, mac = %l.mac, "port"),
-                LinkChange::Vanished { name, .. } => tracing::error!(interface = name, "port is gone; restart the gateway when it is back"),
+                LinkChange::Changed(l) => {
+                    tracing::info!(interface = l.name, up = l.up, mtu = l.mtu, mac = %l.mac, "port")
+                }
+                LinkChange::Vanished { name, .. } => {
+                    tracing::error!(interface = name, "port is gone; restart the gateway when it is back")
+                }
             }
         }
         self.publish();
@@ -143,7 +147,8 @@ impl Engine {
     }
 
     fn begin_anew(&mut self, overlays: &[Overlay]) {
-        let old = core::mem::replace(&mut self.compiler, Compiler::new(TablesWriter::new(vec![], vec![]), vec![], vec![]));
+        let old =
+            core::mem::replace(&mut self.compiler, Compiler::new(TablesWriter::new(vec![], vec![]), vec![], vec![]));
         let mut writer = old.into_reset_writer(overlays.to_vec());
         writer.set_ports(self.port_facts());
         let link = |p: &EnginePort| PortLink { ifindex: p.ifindex, mtu: p.mtu.map(Mtu::get) };

@@ -6,7 +6,7 @@ use super::families::Families;
 use super::quantiles;
 use crate::control::engine::Status;
 use crate::path::Journey;
-use crate::port::Steering;
+use crate::port::{RingStats, Steering};
 use crate::worker::stats::{Board, Stats};
 
 /// How reloads went.
@@ -33,7 +33,6 @@ pub struct Slow {
 
 /// Everything there is to tell about a running gateway. Readers share it with the thread that runs the gateway;
 /// workers know nothing of it.
-#[derive(Debug)]
 pub struct Observatory {
     /// Names of ports, in order.
     pub ports: Vec<String>,
@@ -71,8 +70,9 @@ impl Observatory {
         for (port, program) in self.ports.iter().zip(programs.iter()) {
             let Ok(counters) = program.counters() else { continue };
             for (reason, count) in counters.iter() {
-                let help = "Packets the XDP program saw, by verdict: redirected to a worker, or passed to the kernel and why.";
-                f.counter("selvedge_xdp_packets_total", help, &[("port", port), ("verdict", reason.label())], count);
+                let help =
+                    "Packets the XDP program saw, by verdict: redirected to a worker, or passed to the kernel and why.";
+                f.counter("selvedge_xdp_packets_total", help, &[("port", port), ("verdict", reason.name())], count);
             }
         }
     }
@@ -105,7 +105,7 @@ fn worker(f: &mut Families, id: &str, ports: &[String], stats: &Stats) {
         let labels = [("worker", id), ("port", port.as_str())];
         f.counter("selvedge_rx_packets_total", "Frames a worker received.", &labels, s.rx);
         f.counter("selvedge_tx_packets_total", "Frames a worker handed over for sending.", &labels, s.tx);
-        for (event, count) in s.rings.named() {
+        for (event, count) in socket_events(&s.rings) {
             let help = "What the kernel counts at an AF_XDP socket (XDP_STATISTICS).";
             let labels = [("worker", id), ("port", port.as_str()), ("event", event)];
             f.counter("selvedge_xsk_events_total", help, &labels, count);
@@ -133,6 +133,18 @@ fn worker(f: &mut Families, id: &str, ports: &[String], stats: &Stats) {
     f.counter("selvedge_bursts_total", "Turns of a worker in which something was received.", &by_worker, stats.bursts);
     f.gauge("selvedge_worker_epoch", "Version of the tables a worker uses.", &by_worker, stats.epoch as f64);
     latency(f, id, stats);
+}
+
+/// The kernel's counters by the names that `struct xdp_statistics` gives them.
+fn socket_events(r: &RingStats) -> [(&'static str, u64); 6] {
+    [
+        ("rx_dropped", r.rx_dropped),
+        ("rx_ring_full", r.rx_ring_full),
+        ("rx_fill_ring_empty", r.fill_ring_empty),
+        ("rx_invalid_descs", r.rx_invalid),
+        ("tx_invalid_descs", r.tx_invalid),
+        ("tx_ring_empty", r.tx_ring_empty),
+    ]
 }
 
 fn latency(f: &mut Families, id: &str, stats: &Stats) {

@@ -5,13 +5,15 @@ pub mod latency;
 pub mod stats;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use idle::{Idle, Rest};
 use stats::{Board, Stats};
 
 use crate::drops::DropReason;
 use crate::path::{Journey, Limiter, Memory, Path, Tick, Verdict};
-use crate::port::{Burst, Frame, Pool, Port};
+use crate::port::{Burst, Frame, Pool, Port, Waiter};
 use crate::tables::handover::Subscriber;
 use crate::tables::{FlowCache, PortId};
 
@@ -57,6 +59,12 @@ pub struct Settings {
 const PUBLISH_EVERY: u64 = 20_000_000;
 /// Empty turns of a busy worker between two looks at the clock.
 const CLOCK_EVERY: u32 = 4_096;
+/// The longest sleep: numbers are shown and the kernel's counters read at least as often.
+const NAP: Duration = Duration::from_millis(50);
+/// Nanoseconds a stopped worker takes at most to send what it has.
+const DRAIN_FOR: u64 = 200_000_000;
+/// Turns with nothing to do after which it has sent all.
+const DRAIN_TURNS: u32 = 64;
 
 /// One thread's whole world.
 #[derive(Debug)]
@@ -276,6 +284,38 @@ impl<P: Port, C: Clock> Worker<P, C> {
         self.published = now;
         self.take_stock();
         self.board.write(&mut self.stats);
+    }
+
+    /// Turns until `stop` is set, resting as `idle` says; then until all that was received has left, for at most
+    /// [`DRAIN_FOR`]. `waiter` is what an adaptive worker sleeps on.
+    pub fn run(&mut self, mut idle: Idle, waiter: &mut Waiter, stop: &AtomicBool) {
+        while !stop.load(Ordering::Relaxed) {
+            let frames = self.turn();
+            match idle.after(frames) {
+                Rest::None => {}
+                Rest::Spin => core::hint::spin_loop(),
+                Rest::Sleep => self.sleep(waiter),
+            }
+        }
+        let deadline = self.clock.now().0 + DRAIN_FOR;
+        let mut empty = 0;
+        while empty < DRAIN_TURNS && self.clock.now().0 < deadline {
+            let busy = self.turn() > 0 || self.lanes.iter().any(|l| l.port.held().tx > 0);
+            empty = if busy { 0 } else { empty + 1 };
+        }
+        self.publish();
+    }
+
+    /// Sleeps until something arrives. Numbers not shown yet are shown before, or by a wake-up soon.
+    #[cold]
+    fn sleep(&mut self, waiter: &mut Waiter) {
+        let now = self.clock.now();
+        if now.since(self.published) > PUBLISH_EVERY {
+            self.publish_at(now);
+        }
+        let fds = self.lanes.iter().filter_map(|l| l.port.fd());
+        // poll(2) fails only when memory is short; then the worker spins a round more
+        let _ = waiter.wait(fds, Some(NAP));
     }
 
     fn take_stock(&mut self) {

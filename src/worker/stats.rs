@@ -150,7 +150,7 @@ impl Board {
             let mut words = self.words.iter();
             stats.words(&mut |w| *w = words.next().map_or(0, |word| word.load(Ordering::Relaxed)));
             fence(Ordering::Acquire);
-            if before % 2 == 0 && self.sequence.load(Ordering::Relaxed) == before {
+            if before.is_multiple_of(2) && self.sequence.load(Ordering::Relaxed) == before {
                 return stats;
             }
             std::thread::yield_now();

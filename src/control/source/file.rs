@@ -9,9 +9,5 @@ pub const FILE: SourceId = SourceId(0);
 /// The events of one load.
 pub fn listing(routes: &[Route]) -> impl Iterator<Item = Event> + '_ {
     let announced = routes.iter().map(|r| Change::Announce(*r));
-    [Change::Resync]
-        .into_iter()
-        .chain(announced)
-        .chain([Change::Synced])
-        .map(|change| Event { source: FILE, change })
+    [Change::Resync].into_iter().chain(announced).chain([Change::Synced]).map(|change| Event { source: FILE, change })
 }
