@@ -1,0 +1,12 @@
+//! What this host can do: interfaces and their drivers, capabilities, kernel, hugepages.
+//!
+//! Interfaces are those of the calling thread's network namespace; they are asked by ioctl, since sysfs shows those
+//! of the namespace it was mounted in. Nothing here changes anything.
+
+mod ioctl;
+mod process;
+mod xdp_features;
+
+pub use ioctl::{Channels, Interface, Offloads, interface_index, interface_name};
+pub use process::{Capabilities, free_hugepages, kernel_release};
+pub use xdp_features::{XdpFeatures, xdp_features};

@@ -1,0 +1,107 @@
+//! Facts from /proc and uname(2).
+
+use std::fs::read_to_string;
+use std::io;
+
+/// Effective capabilities of this thread that the gateway may need.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Capabilities {
+    /// CAP_NET_ADMIN: attach XDP programs, register packet memory.
+    pub net_admin: bool,
+    /// CAP_NET_RAW: AF_XDP sockets.
+    pub net_raw: bool,
+    /// CAP_BPF: load programs.
+    pub bpf: bool,
+    /// CAP_SYS_ADMIN: stands in for CAP_BPF.
+    pub sys_admin: bool,
+    /// CAP_IPC_LOCK: no limit on locked memory.
+    pub ipc_lock: bool,
+    /// CAP_SYS_RESOURCE: may raise limits.
+    pub sys_resource: bool,
+}
+
+impl Capabilities {
+    /// Those of the calling thread.
+    ///
+    /// # Errors
+    /// When /proc is not mounted, or does not say.
+    pub fn effective() -> io::Result<Self> {
+        let status = read_to_string("/proc/thread-self/status")?;
+        let bits = status.lines().find_map(|l| l.strip_prefix("CapEff:"));
+        let bits = bits.and_then(|b| u64::from_str_radix(b.trim(), 16).ok());
+        bits.map(Self::from_bits).ok_or_else(|| io::Error::other("/proc/thread-self/status has no CapEff line"))
+    }
+
+    /// Numbers of linux/capability.h.
+    fn from_bits(bits: u64) -> Self {
+        let has = |number: u32| bits >> number & 1 == 1;
+        Self {
+            net_admin: has(12),
+            net_raw: has(13),
+            ipc_lock: has(14),
+            sys_admin: has(21),
+            sys_resource: has(24),
+            bpf: has(39),
+        }
+    }
+
+    /// Names of what XDP needs and this thread lacks; empty when all is well.
+    pub fn missing(&self) -> Vec<&'static str> {
+        let needs = [
+            (self.net_admin || self.sys_admin, "CAP_NET_ADMIN"),
+            (self.net_raw, "CAP_NET_RAW"),
+            (self.bpf || self.sys_admin, "CAP_BPF (or CAP_SYS_ADMIN)"),
+        ];
+        needs.into_iter().filter(|(has, _)| !has).map(|(_, name)| name).collect()
+    }
+}
+
+/// The kernel's release, such as `6.1.0-13-amd64`.
+pub fn kernel_release() -> String {
+    rustix::system::uname().release().to_string_lossy().into_owned()
+}
+
+/// Free 2 MiB hugepages; 0 where there are none, or their default size is another one.
+pub fn free_hugepages() -> u64 {
+    free_in(&read_to_string("/proc/meminfo").unwrap_or_default())
+}
+
+fn free_in(meminfo: &str) -> u64 {
+    let field = |name: &str| {
+        let value = meminfo.lines().find_map(|l| l.strip_prefix(name))?;
+        value.trim_start_matches(':').split_whitespace().next()?.parse::<u64>().ok()
+    };
+    match field("Hugepagesize") {
+        Some(2048) => field("HugePages_Free").unwrap_or(0).saturating_sub(field("HugePages_Rsvd").unwrap_or(0)),
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capability_bits_have_names() {
+        let none = Capabilities::from_bits(0);
+        assert_eq!(none, Capabilities::default());
+        assert_eq!(none.missing().len(), 3);
+        let caps = Capabilities::from_bits(1 << 12 | 1 << 13 | 1 << 39);
+        assert!(caps.missing().is_empty() && !caps.ipc_lock && !caps.sys_admin);
+        assert_eq!(Capabilities::from_bits(1 << 21).missing(), ["CAP_NET_RAW"]);
+        Capabilities::effective().unwrap();
+    }
+
+    #[test]
+    fn hugepages_are_counted_less_reservations() {
+        let text = "HugePages_Total:      12\nHugePages_Free:        8\nHugePages_Rsvd:        3\nHugepagesize:       2048 kB\n";
+        assert_eq!(free_in(text), 5);
+        assert_eq!(free_in(&text.replace("2048", "1048576")), 0);
+        assert_eq!(free_in(""), 0);
+    }
+
+    #[test]
+    fn the_kernel_has_a_release() {
+        assert!(kernel_release().starts_with(|c: char| c.is_ascii_digit()));
+    }
+}

@@ -1,0 +1,334 @@
+//! A port in memory, for tests and benchmarks of a whole worker without sockets.
+//!
+//! It does with frames what a socket's rings do, one step a [`service`](Port::service) call, and stalls where it is
+//! told to. Nothing in it is left to time or chance.
+
+use std::collections::VecDeque;
+use std::os::fd::BorrowedFd;
+
+use super::pool::{Burst, Frame, Pool};
+use super::{Held, Port, RingStats};
+
+/// Ring sizes of a [`MemPort`], in frames.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MemRings {
+    /// Received and not yet taken.
+    pub rx: usize,
+    /// To be sent.
+    pub tx: usize,
+    /// Lent for receiving.
+    pub fill: usize,
+}
+
+impl Default for MemRings {
+    /// 256 of each.
+    fn default() -> Self {
+        Self { rx: 256, tx: 256, fill: 256 }
+    }
+}
+
+/// What becomes of packets that are sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Sink {
+    /// They are kept, for [`MemPort::sent`].
+    Keep,
+    /// They are counted.
+    Count,
+}
+
+/// One queue of an interface that is not there.
+#[derive(Debug)]
+pub struct MemPort {
+    rings: MemRings,
+    fill: VecDeque<Frame>,
+    rx: VecDeque<Frame>,
+    tx: VecDeque<Frame>,
+    /// Sent, with the service calls until completion.
+    in_flight: VecDeque<(u32, Frame)>,
+    sink: Sink,
+    sent: Vec<Vec<u8>>,
+    sent_count: u64,
+    stalled: u32,
+    completion_delay: u32,
+    /// Packets every [`Port::rx`] repeats, and which one is next.
+    feed: Vec<Vec<u8>>,
+    next: usize,
+    stats: RingStats,
+}
+
+impl MemPort {
+    /// An idle port; its fill ring fills at the first [`service`](Port::service).
+    pub fn new(rings: MemRings) -> Self {
+        Self {
+            rings,
+            fill: VecDeque::with_capacity(rings.fill),
+            rx: VecDeque::with_capacity(rings.rx),
+            tx: VecDeque::with_capacity(rings.tx),
+            in_flight: VecDeque::with_capacity(rings.tx),
+            sink: Sink::Keep,
+            sent: Vec::new(),
+            sent_count: 0,
+            stalled: 0,
+            completion_delay: 0,
+            feed: Vec::new(),
+            next: 0,
+            stats: RingStats::default(),
+        }
+    }
+
+    /// Lets a packet arrive. False, and counted as the kernel counts it, when the fill ring has no frame for it, the
+    /// RX ring no place, or a chunk no room.
+    pub fn inject(&mut self, pool: &mut Pool, bytes: &[u8]) -> bool {
+        if self.rx.len() == self.rings.rx {
+            self.stats.rx_ring_full += 1;
+            return false;
+        }
+        match self.receive(pool, bytes) {
+            Some(frame) => {
+                self.rx.push_back(frame);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Repeats these packets without end: each [`rx`](Port::rx) fills its burst with them as long as frames are in
+    /// the fill ring. They are copied into chunks, and nothing is allocated. For benchmarks, with
+    /// [`count_only`](Self::count_only).
+    pub fn feed(&mut self, packets: Vec<Vec<u8>>) {
+        self.feed = packets;
+        self.next = 0;
+    }
+
+    /// Counts sent packets instead of keeping them.
+    pub fn count_only(&mut self) {
+        self.sink = Sink::Count;
+    }
+
+    /// Packets sent and kept, in order.
+    pub fn sent(&self) -> &[Vec<u8>] {
+        &self.sent
+    }
+
+    /// Takes the packets sent and kept so far.
+    pub fn take_sent(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.sent)
+    }
+
+    /// Packets sent, kept or not.
+    pub fn sent_count(&self) -> u64 {
+        self.sent_count
+    }
+
+    /// The next `calls` service calls send nothing, as a device whose queue is full.
+    pub fn stall_tx(&mut self, calls: u32) {
+        self.stalled = calls;
+    }
+
+    /// Completes each frame so many service calls after it was sent; 0 completes it in the same call.
+    pub fn set_completion_delay(&mut self, calls: u32) {
+        self.completion_delay = calls;
+    }
+
+    fn receive(&mut self, pool: &mut Pool, bytes: &[u8]) -> Option<Frame> {
+        let Some(mut frame) = self.fill.pop_front() else {
+            self.stats.fill_ring_empty += 1;
+            self.stats.rx_dropped += 1;
+            return None;
+        };
+        let room = pool.packet(&mut frame).tailroom();
+        if bytes.len() > room {
+            self.fill.push_front(frame);
+            self.stats.rx_dropped += 1;
+            return None;
+        }
+        let mut span = frame.span();
+        span.len = bytes.len() as u16;
+        frame.set_span(span);
+        pool.packet(&mut frame).bytes_mut().copy_from_slice(bytes);
+        Some(frame)
+    }
+
+    fn send(&mut self, pool: &Pool) {
+        if self.stalled > 0 {
+            self.stalled -= 1;
+            return;
+        }
+        while let Some(mut frame) = self.tx.pop_front() {
+            self.sent_count += 1;
+            if self.sink == Sink::Keep {
+                self.sent.push(pool.packet(&mut frame).bytes().to_vec());
+            }
+            self.in_flight.push_back((self.completion_delay, frame));
+        }
+    }
+
+    fn complete(&mut self, pool: &mut Pool) {
+        while self.in_flight.front().is_some_and(|(calls, _)| *calls == 0) {
+            if let Some((_, frame)) = self.in_flight.pop_front() {
+                pool.free(frame);
+            }
+        }
+        for (calls, _) in &mut self.in_flight {
+            *calls = calls.saturating_sub(1);
+        }
+    }
+}
+
+impl Port for MemPort {
+    fn rx(&mut self, pool: &mut Pool, burst: &mut Burst) -> usize {
+        let before = burst.len();
+        while burst.room() > 0 {
+            let frame = match self.rx.pop_front() {
+                Some(frame) => frame,
+                None if self.feed.is_empty() || self.fill.is_empty() => break,
+                None => {
+                    let packet = std::mem::take(&mut self.feed[self.next]);
+                    let frame = self.receive(pool, &packet);
+                    self.feed[self.next] = packet;
+                    self.next = (self.next + 1) % self.feed.len();
+                    match frame {
+                        Some(frame) => frame,
+                        None => break,
+                    }
+                }
+            };
+            if let Err(frame) = burst.push(frame) {
+                self.rx.push_front(frame);
+                break;
+            }
+        }
+        burst.len() - before
+    }
+
+    fn tx(&mut self, pool: &mut Pool, burst: &mut Burst) -> usize {
+        let mut taken = 0;
+        while self.tx.len() + self.in_flight.len() < self.rings.tx {
+            let Some(mut frame) = burst.pop_front() else { break };
+            taken += 1;
+            if pool.packet(&mut frame).len() == 0 {
+                self.stats.tx_invalid += 1;
+                pool.free(frame);
+            } else {
+                self.tx.push_back(frame);
+            }
+        }
+        taken
+    }
+
+    fn service(&mut self, pool: &mut Pool) {
+        self.send(pool);
+        self.complete(pool);
+        while self.fill.len() + self.rx.len() < self.rings.fill {
+            let Some(frame) = pool.alloc() else { break };
+            self.fill.push_back(frame);
+        }
+    }
+
+    fn held(&self) -> Held {
+        let [rx, tx] = [self.fill.len() + self.rx.len(), self.tx.len() + self.in_flight.len()].map(|n| n as u32);
+        Held { rx, tx }
+    }
+
+    fn ring_stats(&self) -> RingStats {
+        self.stats
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::umem::{Backing, Umem};
+    use super::*;
+
+    const RINGS: MemRings = MemRings { rx: 4, tx: 4, fill: 6 };
+
+    fn parts(frames: u32) -> (Pool, MemPort, Burst) {
+        let pool = Pool::new(Umem::new(frames, 2048, Backing::Pages).unwrap()).unwrap();
+        let mut port = MemPort::new(RINGS);
+        let mut pool = pool;
+        port.service(&mut pool);
+        (pool, port, Burst::new(8))
+    }
+
+    fn census(pool: &Pool, port: &MemPort, burst: &Burst) {
+        let Held { rx, tx } = port.held();
+        assert_eq!(pool.free_count() + rx + tx + burst.len() as u32, pool.total());
+    }
+
+    #[test]
+    fn packets_pass_in_order_and_the_census_holds() {
+        let (mut pool, mut port, mut burst) = parts(16);
+        for i in 0..4u8 {
+            assert!(port.inject(&mut pool, &[i; 60]));
+        }
+        assert!(!port.inject(&mut pool, &[4; 60]));
+        assert_eq!(port.rx(&mut pool, &mut burst), 4);
+        for frame in burst.frames_mut() {
+            pool.packet(frame).prepend::<50>().unwrap().fill(0xee);
+        }
+        census(&pool, &port, &burst);
+        assert_eq!(port.tx(&mut pool, &mut burst), 4);
+        census(&pool, &port, &burst);
+        port.service(&mut pool);
+        census(&pool, &port, &burst);
+        assert_eq!((port.held(), port.sent_count()), (Held { rx: 6, tx: 0 }, 4));
+        let sent = port.take_sent();
+        assert_eq!(sent[3], [&[0xee; 50][..], &[3; 60]].concat());
+        assert_eq!(port.ring_stats(), RingStats { rx_ring_full: 1, ..RingStats::default() });
+    }
+
+    #[test]
+    fn stalls_hold_frames_and_let_go() {
+        let (mut pool, mut port, mut burst) = parts(16);
+        port.stall_tx(2);
+        port.set_completion_delay(1);
+        for i in 0..6u8 {
+            burst.push(pool.alloc_with(&[i; 60]).unwrap()).unwrap();
+        }
+        assert_eq!(port.tx(&mut pool, &mut burst), 4);
+        let mut held = Vec::new();
+        for _ in 0..4 {
+            port.service(&mut pool);
+            census(&pool, &port, &burst);
+            held.push((port.held().tx, port.sent().len()));
+        }
+        assert_eq!(held, [(4, 0), (4, 0), (4, 4), (0, 4)]);
+        assert_eq!((port.tx(&mut pool, &mut burst), burst.len()), (2, 0));
+    }
+
+    #[test]
+    fn an_empty_pool_shows_as_an_empty_fill_ring() {
+        let (mut pool, mut port, mut burst) = parts(2);
+        assert!(port.inject(&mut pool, &[0; 60]) && port.inject(&mut pool, &[0; 60]));
+        assert!(!port.inject(&mut pool, &[0; 60]));
+        assert_eq!(port.rx(&mut pool, &mut burst), 2);
+        burst.free_into(&mut pool);
+        port.service(&mut pool);
+        assert!(!port.inject(&mut pool, &[0; 2048]));
+        assert!(port.inject(&mut pool, &[0; 60]));
+        assert_eq!(port.ring_stats(), RingStats { rx_dropped: 2, fill_ring_empty: 1, ..RingStats::default() });
+    }
+
+    #[test]
+    fn a_feed_never_ends_and_empty_packets_never_leave() {
+        let (mut pool, mut port, mut burst) = parts(16);
+        port.feed(vec![vec![1; 60], vec![2; 60]]);
+        port.count_only();
+        for _ in 0..100 {
+            assert!(port.rx(&mut pool, &mut burst) > 0);
+            while !burst.is_empty() {
+                port.tx(&mut pool, &mut burst);
+                port.service(&mut pool);
+            }
+        }
+        assert!(port.sent_count() > 400 && port.sent().is_empty());
+        burst.push(pool.alloc().unwrap()).unwrap();
+        assert_eq!((port.tx(&mut pool, &mut burst), port.held().tx), (1, 0));
+        assert_eq!(port.ring_stats().tx_invalid, 1);
+        census(&pool, &port, &burst);
+    }
+}

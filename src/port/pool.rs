@@ -1,0 +1,391 @@
+//! Who owns which chunk: frames, the pool they come from, and the bursts they travel in.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::umem::Umem;
+use crate::wire::{Packet, Span};
+
+/// Bytes left free in front of a packet in a fresh frame. The kernel leaves as many (`XDP_PACKET_HEADROOM`).
+pub const HEADROOM: u16 = 256;
+
+/// The owning token of one chunk of packet memory.
+///
+/// It can be neither copied nor cloned, and only [`Pool`] mints it; so the chunk is in exactly one place. A frame
+/// that is merely dropped is lost to its pool, and the census shows it: give it to [`Pool::free`] or
+/// [`Port::tx`](super::Port::tx).
+#[derive(PartialEq, Eq, Debug)]
+#[must_use = "a frame that is dropped is lost to its pool: free or send it"]
+pub struct Frame {
+    chunk: u32,
+    pool: u32,
+    span: Span,
+}
+
+impl Frame {
+    /// Where the packet lies within the chunk.
+    #[inline]
+    pub fn span(&self) -> Span {
+        self.span
+    }
+
+    /// Says where the packet lies. A span that does not fit the chunk is cut by [`Pool::packet`], and freed instead
+    /// of sent by [`Port::tx`](super::Port::tx).
+    #[inline]
+    pub fn set_span(&mut self, span: Span) {
+        self.span = span;
+    }
+}
+
+/// Packet memory and the list of its free chunks. One a worker; frames never cross to another.
+#[derive(Debug)]
+pub struct Pool {
+    umem: Umem,
+    id: u32,
+    /// Last in, first out: the chunk freed last is still in the core's cache.
+    free: Vec<u32>,
+    ledger: Ledger,
+}
+
+impl Pool {
+    /// Makes all chunks of `umem` free.
+    ///
+    /// # Errors
+    /// After 2³² − 1 pools in one process, numbers to tell them apart run out.
+    pub fn new(umem: Umem) -> io::Result<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let id = NEXT
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_add(1))
+            .map_err(|_| io::Error::other("no pool numbers left"))?;
+        let free = (0..umem.frames()).rev().collect();
+        let ledger = Ledger::new(umem.frames());
+        Ok(Self { umem, id, free, ledger })
+    }
+
+    /// A free chunk, its packet empty and beginning at [`HEADROOM`]; `None` when all are in use.
+    #[inline]
+    pub fn alloc(&mut self) -> Option<Frame> {
+        let chunk = self.free.pop()?;
+        self.ledger.moves(chunk, Place::Free, Place::Frame);
+        Some(Frame { chunk, pool: self.id, span: Span { head: HEADROOM, len: 0 } })
+    }
+
+    /// A free chunk holding a copy of `bytes` at [`HEADROOM`]; `None` when none is free or they do not fit. For
+    /// packets the gateway makes itself, and for tests.
+    pub fn alloc_with(&mut self, bytes: &[u8]) -> Option<Frame> {
+        let len = u16::try_from(bytes.len()).ok().filter(|len| *len <= self.umem.chunk_size() - HEADROOM)?;
+        let mut frame = self.alloc()?;
+        frame.span.len = len;
+        self.packet(&mut frame).bytes_mut().copy_from_slice(bytes);
+        Some(frame)
+    }
+
+    /// Takes a frame back. A frame of another pool is not taken (a debug build panics): its own census shows it.
+    #[inline]
+    pub fn free(&mut self, frame: Frame) {
+        debug_assert_eq!(frame.pool, self.id, "a frame was freed into a pool it does not come from");
+        if frame.pool == self.id {
+            self.ledger.moves(frame.chunk, Place::Frame, Place::Free);
+            self.free.push(frame.chunk); // never grows: no chunk is in it twice
+        }
+    }
+
+    /// The packet in `frame`. For a frame of another pool it is empty (a debug build panics).
+    #[inline]
+    pub fn packet<'a>(&'a self, frame: &'a mut Frame) -> Packet<'a> {
+        debug_assert_eq!(frame.pool, self.id, "a frame was looked at through a pool it does not come from");
+        if frame.pool != self.id || frame.chunk >= self.umem.frames() {
+            return Packet::new(&mut [], &mut frame.span);
+        }
+        let size = usize::from(self.umem.chunk_size());
+        // SAFETY: chunk < frames, so the bytes lie within the mapping, which lives as long as `self`. Nobody else
+        // reaches them: the Frame is unique (minted only by this Pool, when the chunk was free or came back from
+        // the kernel; see `adopt`) and borrowed mutably for as long as the packet lives. Any byte is a valid u8.
+        let chunk = unsafe {
+            let base = self.umem.base().add(frame.chunk as usize * size);
+            std::slice::from_raw_parts_mut(base, size)
+        };
+        Packet::new(chunk, &mut frame.span)
+    }
+
+    /// Chunks free now.
+    #[inline]
+    pub fn free_count(&self) -> u32 {
+        self.free.len() as u32
+    }
+
+    /// Chunks altogether, free or not.
+    #[inline]
+    pub fn total(&self) -> u32 {
+        self.umem.frames()
+    }
+
+    /// The memory.
+    pub fn umem(&self) -> &Umem {
+        &self.umem
+    }
+
+    /// Tells this pool from all others of the process.
+    #[inline]
+    pub(super) fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Lends a free chunk to the kernel for receiving: its address in the UMEM.
+    #[inline]
+    pub(super) fn lend(&mut self) -> Option<u64> {
+        let chunk = self.free.pop()?;
+        self.ledger.moves(chunk, Place::Free, Place::Kernel);
+        Some(u64::from(chunk) * u64::from(self.umem.chunk_size()))
+    }
+
+    /// Turns a frame to be sent into the address and length the kernel wants. Refused, with the frame, where the
+    /// kernel would drop the descriptor and never complete it: an empty packet, one that does not fit its chunk,
+    /// one of another pool.
+    #[inline]
+    pub(super) fn surrender(&mut self, frame: Frame) -> Result<(u64, u32), Frame> {
+        let Span { head, len } = frame.span;
+        let size = self.umem.chunk_size();
+        if frame.pool != self.id || len == 0 || u32::from(head) + u32::from(len) > u32::from(size) {
+            return Err(frame);
+        }
+        self.ledger.moves(frame.chunk, Place::Frame, Place::Kernel);
+        Ok((u64::from(frame.chunk) * u64::from(size) + u64::from(head), u32::from(len)))
+    }
+
+    /// Turns what the kernel received into a frame. `None` if the address is none of this UMEM's.
+    ///
+    /// # Safety
+    /// The kernel got the chunk by [`lend`](Self::lend) or [`surrender`](Self::surrender) of this very pool, and has
+    /// given it back just once since, by this descriptor.
+    #[inline]
+    pub(super) unsafe fn adopt(&mut self, addr: u64, len: u32) -> Option<Frame> {
+        let size = u64::from(self.umem.chunk_size());
+        let (chunk, head) = (addr / size, addr % size);
+        if chunk >= u64::from(self.umem.frames()) || head + u64::from(len) > size {
+            return None;
+        }
+        let chunk = chunk as u32;
+        self.ledger.moves(chunk, Place::Kernel, Place::Frame);
+        Some(Frame { chunk, pool: self.id, span: Span { head: head as u16, len: len as u16 } })
+    }
+
+    /// Frees a chunk the kernel has sent. `addr` may point anywhere within it, since heads move.
+    ///
+    /// # Safety
+    /// As for [`adopt`](Self::adopt).
+    #[inline]
+    pub(super) unsafe fn reclaim(&mut self, addr: u64) {
+        let chunk = addr / u64::from(self.umem.chunk_size());
+        if chunk < u64::from(self.umem.frames()) {
+            self.ledger.moves(chunk as u32, Place::Kernel, Place::Free);
+            self.free.push(chunk as u32);
+        }
+    }
+}
+
+/// Where a chunk is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Place {
+    Free,
+    Frame,
+    Kernel,
+}
+
+/// In debug builds: where each chunk is, so that a chunk in two places is found where it happens. Nothing otherwise.
+#[derive(Debug)]
+struct Ledger {
+    #[cfg(debug_assertions)]
+    places: Box<[Place]>,
+}
+
+impl Ledger {
+    #[allow(unused_variables)]
+    fn new(chunks: u32) -> Self {
+        Self {
+            #[cfg(debug_assertions)]
+            places: vec![Place::Free; chunks as usize].into_boxed_slice(),
+        }
+    }
+
+    #[inline]
+    #[allow(unused_variables, clippy::unused_self)]
+    fn moves(&mut self, chunk: u32, from: Place, to: Place) {
+        #[cfg(debug_assertions)]
+        {
+            let was = std::mem::replace(&mut self.places[chunk as usize], to);
+            assert_eq!(was, from, "chunk {chunk} cannot move to {to:?}: it is in two places");
+        }
+    }
+}
+
+/// Frames on their way, first in first out. Its room is allocated once; it never grows.
+#[derive(Debug)]
+pub struct Burst {
+    frames: VecDeque<Frame>,
+    capacity: usize,
+}
+
+impl Burst {
+    /// Room for `capacity` frames.
+    pub fn new(capacity: usize) -> Self {
+        Self { frames: VecDeque::with_capacity(capacity), capacity }
+    }
+
+    /// Appends a frame.
+    ///
+    /// # Errors
+    /// The frame itself, when there is no room for it.
+    #[inline]
+    #[allow(clippy::result_large_err)] // the frame must go somewhere
+    pub fn push(&mut self, frame: Frame) -> Result<(), Frame> {
+        if self.frames.len() == self.capacity {
+            return Err(frame);
+        }
+        self.frames.push_back(frame);
+        Ok(())
+    }
+
+    /// Takes the frame that has been in longest.
+    #[inline]
+    pub fn pop_front(&mut self) -> Option<Frame> {
+        self.frames.pop_front()
+    }
+
+    /// Takes all frames, first in first out. Whatever the caller leaves in the iterator is lost to its pool.
+    #[inline]
+    pub fn drain(&mut self) -> impl ExactSizeIterator<Item = Frame> + '_ {
+        self.frames.drain(..)
+    }
+
+    /// The frames in order, to be looked at and changed in place.
+    #[inline]
+    pub fn frames_mut(&mut self) -> impl ExactSizeIterator<Item = &mut Frame> {
+        self.frames.iter_mut()
+    }
+
+    /// Frees all frames.
+    pub fn free_into(&mut self, pool: &mut Pool) {
+        while let Some(frame) = self.frames.pop_front() {
+            pool.free(frame);
+        }
+    }
+
+    /// Frames in it.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// True when there is none.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// Frames that still fit.
+    #[inline]
+    pub fn room(&self) -> usize {
+        self.capacity - self.frames.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::umem::Backing;
+    use super::*;
+
+    fn pool(frames: u32) -> Pool {
+        Pool::new(Umem::new(frames, 2048, Backing::Pages).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_census_holds_through_every_move() {
+        let mut pool = pool(4);
+        let mut burst = Burst::new(3);
+        for i in 0..3u8 {
+            burst.push(pool.alloc_with(&[i; 60]).unwrap()).unwrap();
+        }
+        let last = pool.alloc().unwrap();
+        assert_eq!(last.span(), Span { head: HEADROOM, len: 0 });
+        assert!(pool.alloc().is_none());
+        let last = burst.push(last).unwrap_err();
+        assert_eq!((pool.free_count(), burst.len(), burst.room(), pool.total()), (0, 3, 0, 4));
+        pool.free(last);
+        let seen: Vec<u8> = burst.frames_mut().map(|f| pool.packet(f).bytes()[59]).collect();
+        assert_eq!(seen, [0, 1, 2]);
+        pool.free(burst.pop_front().unwrap());
+        let rest: Vec<Frame> = burst.drain().collect();
+        rest.into_iter().for_each(|f| pool.free(f));
+        assert_eq!((pool.free_count(), burst.is_empty()), (4, true));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_not_allocated() {
+        let mut pool = pool(1);
+        assert!(pool.alloc_with(&[0; 2048 - 256 + 1]).is_none());
+        assert_eq!(pool.free_count(), 1);
+        let frame = pool.alloc_with(&[0; 2048 - 256]).unwrap();
+        pool.free(frame);
+    }
+
+    #[test]
+    fn addresses_follow_a_moved_head_and_return_to_the_chunk() {
+        let mut pool = pool(4);
+        let mut frame = pool.alloc_with(&[7; 100]).unwrap();
+        pool.packet(&mut frame).prepend::<50>().unwrap();
+        let (addr, len) = pool.surrender(frame).unwrap();
+        assert_eq!((addr % 2048, len), (206, 150));
+        // SAFETY: surrendered above, once.
+        unsafe { pool.reclaim(addr) };
+        let addr = pool.lend().unwrap();
+        // SAFETY: lent above, once.
+        let frame = unsafe { pool.adopt(addr + 256, 60) }.unwrap();
+        assert_eq!(frame.span(), Span { head: 256, len: 60 });
+        pool.free(frame);
+        assert_eq!(pool.free_count(), 4);
+        // SAFETY: such addresses are refused before anything is done with them.
+        unsafe {
+            assert!(pool.adopt(4 * 2048, 60).is_none());
+            assert!(pool.adopt(2000, 60).is_none());
+            pool.reclaim(u64::MAX);
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_would_swallow_is_refused() {
+        let mut pool = pool(1);
+        let mut frame = pool.alloc().unwrap();
+        for span in [Span { head: 256, len: 0 }, Span { head: 2000, len: 49 }, Span { head: u16::MAX, len: u16::MAX }] {
+            frame.set_span(span);
+            frame = pool.surrender(frame).unwrap_err();
+        }
+        pool.free(frame);
+    }
+
+    #[cfg(debug_assertions)]
+    #[test]
+    fn a_chunk_in_two_places_is_found() {
+        let mut pool = pool(1);
+        let frame = pool.alloc().unwrap();
+        let twin = Frame { chunk: frame.chunk, pool: frame.pool, span: frame.span };
+        pool.free(frame);
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pool.free(twin))).is_err());
+    }
+
+    #[test]
+    fn a_foreign_frame_reaches_nothing() {
+        let (mut ours, mut theirs) = (pool(2), pool(2));
+        let frame = theirs.alloc_with(&[1; 60]).unwrap();
+        let mut frame = ours.surrender(frame).unwrap_err();
+        if cfg!(debug_assertions) {
+            let look = std::panic::AssertUnwindSafe(|| ours.packet(&mut frame).len());
+            assert!(std::panic::catch_unwind(look).is_err());
+        } else {
+            assert_eq!(ours.packet(&mut frame).bytes(), b"");
+        }
+        theirs.free(frame);
+        assert_eq!((ours.free_count(), theirs.free_count()), (2, 2));
+    }
+}

@@ -1,0 +1,245 @@
+//! One AF_XDP socket as a port.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use super::open::{Options, QueueSpec, RingSizes};
+use super::sys;
+use crate::port::mapping::Mapping;
+use crate::port::pool::{Burst, Pool};
+use crate::port::ring::{Consumer, Producer};
+use crate::port::{Held, Port, RingStats};
+
+/// The four rings of one socket, and the memory they lie in.
+pub(super) struct Rings {
+    pub(super) fill: Producer<u64>,
+    pub(super) completion: Consumer<u64>,
+    pub(super) rx: Consumer<libc::xdp_desc>,
+    pub(super) tx: Producer<libc::xdp_desc>,
+    pub(super) _maps: [Mapping; 4],
+}
+
+/// One queue of one interface, by an AF_XDP socket with its own four rings. Made by [`XdpPort::open_all`].
+///
+/// Dropping it closes the socket and unmaps the rings. The chunks it held stay lost to the pool, for the kernel may
+/// use them a little longer; a worker drops its ports and its pool together.
+pub struct XdpPort {
+    rings: Rings,
+    fd: OwnedFd,
+    spec: QueueSpec,
+    pool: u32,
+    held: Held,
+    /// Chunks to keep lent for receiving.
+    fill_target: u32,
+    zero_copy: bool,
+    need_wakeup: bool,
+    busy_poll: bool,
+    /// Both directions want a wake-up: the turn is RX's.
+    rx_turn: bool,
+    refused: u64,
+}
+
+impl XdpPort {
+    pub(super) fn new(
+        fd: OwnedFd,
+        rings: Rings,
+        spec: QueueSpec,
+        sizes: &RingSizes,
+        options: Options,
+        zero_copy: bool,
+        pool: u32,
+    ) -> Self {
+        Self {
+            rings,
+            fd,
+            spec,
+            pool,
+            held: Held::default(),
+            fill_target: sizes.fill,
+            zero_copy,
+            need_wakeup: options.need_wakeup,
+            busy_poll: options.busy_poll_us > 0,
+            rx_turn: false,
+            refused: 0,
+        }
+    }
+
+    /// Where it is.
+    pub fn spec(&self) -> QueueSpec {
+        self.spec
+    }
+
+    /// True when the driver reads and writes packet memory itself.
+    pub fn zero_copy(&self) -> bool {
+        self.zero_copy
+    }
+
+    /// Chunks kept lent to the driver for receiving.
+    pub fn fill_target(&self) -> u32 {
+        self.fill_target
+    }
+
+    /// Frames freed instead of sent, because they were empty or did not fit their chunk: always a mistake above.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// The socket, for the steering program's map.
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    pub(super) fn set_fill_target(&mut self, most: u32) {
+        self.fill_target = self.fill_target.min(most);
+    }
+
+    /// Lends chunks for receiving up to the target, as far as the pool has any.
+    #[inline]
+    pub(super) fn refill(&mut self, pool: &mut Pool) {
+        let want = self.fill_target.saturating_sub(self.held.rx);
+        let want = want.min(self.rings.fill.vacant(want));
+        let mut lent = 0;
+        while lent < want {
+            let Some(address) = pool.lend() else { break };
+            self.rings.fill.push(address); // there is room: `vacant` said so
+            lent += 1;
+        }
+        if lent > 0 {
+            self.rings.fill.publish();
+            self.held.rx += lent;
+        }
+    }
+
+    /// Takes back what was sent.
+    #[inline]
+    fn reap(&mut self, pool: &mut Pool) {
+        let mut done = 0;
+        self.rings.completion.filled(u32::MAX);
+        while let Some(address) = self.rings.completion.pop() {
+            // SAFETY: `service` checked that it is our pool; what comes out of this ring went into our TX ring by
+            // `Pool::surrender`, and comes out once.
+            unsafe { pool.reclaim(address) };
+            done += 1;
+        }
+        if done > 0 {
+            self.rings.completion.release();
+            self.held.tx -= done.min(self.held.tx);
+        }
+    }
+
+    /// At most one system call: whichever direction the kernel wants to be told of, in turns if both.
+    ///
+    /// Every error is transient (EAGAIN: the budget is used up, or the device's queue is full; EBUSY, ENOBUFS: no
+    /// room now; ENETDOWN: no carrier) or beyond help here; frames left over are seen in the ring next time.
+    #[inline]
+    fn kick(&mut self) {
+        let tx = self.held.tx > 0 && self.rings.tx.pending() > 0 && (!self.need_wakeup || self.rings.tx.needs_wakeup());
+        let rx = self.busy_poll || (self.need_wakeup && self.rings.fill.needs_wakeup());
+        // With busy polling both calls drive the queue, so sending need not wait for its turn.
+        if tx && (!rx || self.busy_poll || !self.rx_turn) {
+            self.rx_turn = true;
+            let _ = sys::kick_tx(self.fd.as_fd());
+        } else if rx {
+            self.rx_turn = false;
+            let _ = sys::kick_rx(self.fd.as_fd());
+        }
+    }
+
+    #[inline]
+    fn knows(&self, pool: &Pool) -> bool {
+        debug_assert_eq!(pool.id(), self.pool, "a port works with the pool it was opened with");
+        pool.id() == self.pool
+    }
+}
+
+impl Port for XdpPort {
+    #[inline]
+    fn rx(&mut self, pool: &mut Pool, burst: &mut Burst) -> usize {
+        let room = burst.room().min(u32::MAX as usize) as u32;
+        if room == 0 || !self.knows(pool) {
+            return 0;
+        }
+        let ready = self.rings.rx.filled(room).min(room);
+        let mut came = 0;
+        for _ in 0..ready {
+            let Some(descriptor) = self.rings.rx.pop() else { break };
+            self.held.rx -= 1;
+            // SAFETY: `knows` says it is our pool; what comes out of this ring went into our fill ring by
+            // `Pool::lend`, and comes out once.
+            let Some(frame) = (unsafe { pool.adopt(descriptor.addr, descriptor.len) }) else { continue };
+            match burst.push(frame) {
+                Ok(()) => came += 1,
+                Err(frame) => pool.free(frame), // there is room: this cannot be
+            }
+        }
+        if ready > 0 {
+            self.rings.rx.release();
+        }
+        came
+    }
+
+    #[inline]
+    fn tx(&mut self, pool: &mut Pool, burst: &mut Burst) -> usize {
+        if burst.is_empty() || !self.knows(pool) {
+            return 0;
+        }
+        let want = (burst.len() as u32).min(self.rings.tx.vacant(burst.len() as u32));
+        let mut queued = 0;
+        let mut taken = 0;
+        while taken < want {
+            let Some(frame) = burst.pop_front() else { break };
+            taken += 1;
+            match pool.surrender(frame) {
+                Ok((addr, len)) => {
+                    self.rings.tx.push(libc::xdp_desc { addr, len, options: 0 }); // there is room
+                    queued += 1;
+                }
+                Err(frame) => {
+                    self.refused += 1;
+                    pool.free(frame);
+                }
+            }
+        }
+        if queued > 0 {
+            self.rings.tx.publish();
+            self.held.tx += queued;
+        }
+        taken as usize
+    }
+
+    #[inline]
+    fn service(&mut self, pool: &mut Pool) {
+        if !self.knows(pool) {
+            return;
+        }
+        if self.held.tx > 0 {
+            self.reap(pool);
+        }
+        self.refill(pool);
+        self.kick();
+    }
+
+    #[inline]
+    fn held(&self) -> Held {
+        self.held
+    }
+
+    fn ring_stats(&self) -> RingStats {
+        let stats = sys::get::<libc::xdp_statistics>(self.fd.as_fd(), libc::SOL_XDP, libc::XDP_STATISTICS);
+        // Kernels before 5.9 know three counters only; the others stay zero.
+        stats.map_or_else(
+            |_| RingStats::default(),
+            |(s, _)| RingStats {
+                rx_dropped: s.rx_dropped,
+                rx_ring_full: s.rx_ring_full,
+                fill_ring_empty: s.rx_fill_ring_empty_descs,
+                rx_invalid: s.rx_invalid_descs,
+                tx_invalid: s.tx_invalid_descs,
+                tx_ring_empty: s.tx_ring_empty_descs,
+            },
+        )
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.fd.as_fd())
+    }
+}

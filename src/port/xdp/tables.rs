@@ -1,0 +1,183 @@
+//! The program's maps, and what this process has put into them.
+
+use std::collections::HashSet;
+use std::error::Error;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::BorrowedFd;
+
+use aya::Ebpf;
+use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, XskMap, lpm_trie};
+
+use super::reason::{SteerCounters, SteerReason};
+use super::steer::Roles;
+use crate::wire::{Mac, Prefix};
+
+/// `struct vtep_key`: an IPv6 or IPv4-mapped address, the port in network order, two zero bytes.
+type VtepKey = [u8; 20];
+/// `struct port_config`: the MAC, the roles as bits in host order.
+type PortConfig = [u8; 8];
+
+/// All maps of one instance. Errors leave what was done before them in force, and remembered.
+pub(super) struct SteerTables {
+    sockets: XskMap<MapData>,
+    config: Array<MapData, PortConfig>,
+    vteps: HashMap<MapData, VtepKey, u8>,
+    prefixes: LpmTrie<MapData, [u8; 4], u8>,
+    counters: PerCpuArray<MapData, u64>,
+    loaded_vteps: HashSet<(IpAddr, u16)>,
+    loaded_prefixes: HashSet<Prefix>,
+}
+
+impl SteerTables {
+    /// Takes the maps out of the loaded object.
+    pub(super) fn new(program: &mut Ebpf) -> io::Result<Self> {
+        Ok(Self {
+            sockets: take(program, "xsks")?,
+            config: take(program, "config")?,
+            vteps: take(program, "vteps")?,
+            prefixes: take(program, "prefixes4")?,
+            counters: take(program, "counters")?,
+            loaded_vteps: HashSet::new(),
+            loaded_prefixes: HashSet::new(),
+        })
+    }
+
+    pub(super) fn configure(&mut self, mac: Mac, roles: Roles) -> io::Result<()> {
+        let bits = u16::from(roles.underlay) | u16::from(roles.access) << 1;
+        let mut value = PortConfig::default();
+        value[..6].copy_from_slice(&mac.0);
+        value[6..].copy_from_slice(&bits.to_ne_bytes());
+        self.config.set(0, value, 0).map_err(to_io)
+    }
+
+    pub(super) fn set_socket(&mut self, queue: u32, fd: BorrowedFd<'_>) -> io::Result<()> {
+        use std::os::fd::AsRawFd;
+        self.sockets.set(queue, fd.as_raw_fd(), 0).map_err(to_io)
+    }
+
+    pub(super) fn add_vteps(&mut self, vteps: &[(IpAddr, u16)]) -> io::Result<()> {
+        for vtep in vteps {
+            if !self.loaded_vteps.contains(vtep) {
+                self.vteps.insert(vtep_key(*vtep)?, 1, 0).map_err(to_io)?;
+                self.loaded_vteps.insert(*vtep);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn retain_vteps(&mut self, vteps: &[(IpAddr, u16)]) -> io::Result<()> {
+        let keep: HashSet<&(IpAddr, u16)> = vteps.iter().collect();
+        let gone: Vec<_> = self.loaded_vteps.iter().filter(|v| !keep.contains(v)).copied().collect();
+        for vtep in gone {
+            absent_is_fine(self.vteps.remove(&vtep_key(vtep)?))?;
+            self.loaded_vteps.remove(&vtep);
+        }
+        Ok(())
+    }
+
+    pub(super) fn add_prefixes(&mut self, prefixes: &[Prefix]) -> io::Result<()> {
+        for prefix in prefixes {
+            if !self.loaded_prefixes.contains(prefix) {
+                self.prefixes.insert(&prefix_key(*prefix)?, 1, 0).map_err(to_io)?;
+                self.loaded_prefixes.insert(*prefix);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn remove_prefixes(&mut self, prefixes: &[Prefix]) -> io::Result<()> {
+        for prefix in prefixes {
+            if self.loaded_prefixes.contains(prefix) {
+                absent_is_fine(self.prefixes.remove(&prefix_key(*prefix)?))?;
+                self.loaded_prefixes.remove(prefix);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn retain_prefixes(&mut self, prefixes: &[Prefix]) -> io::Result<()> {
+        let keep: HashSet<&Prefix> = prefixes.iter().collect();
+        let gone: Vec<Prefix> = self.loaded_prefixes.iter().filter(|p| !keep.contains(p)).copied().collect();
+        self.remove_prefixes(&gone)
+    }
+
+    pub(super) fn loaded(&self) -> (usize, usize) {
+        (self.loaded_vteps.len(), self.loaded_prefixes.len())
+    }
+
+    pub(super) fn counters(&self) -> io::Result<SteerCounters> {
+        let mut counts = [0; SteerReason::ALL.len()];
+        for (i, count) in counts.iter_mut().enumerate() {
+            let by_cpu = self.counters.get(&(i as u32), 0).map_err(to_io)?;
+            *count = by_cpu.iter().copied().fold(0, u64::wrapping_add);
+        }
+        Ok(SteerCounters::new(counts))
+    }
+}
+
+fn take<M: TryFrom<Map, Error = MapError>>(program: &mut Ebpf, name: &str) -> io::Result<M> {
+    let map = program.take_map(name).ok_or_else(|| io::Error::other(format!("the object has no map {name}")))?;
+    M::try_from(map).map_err(to_io)
+}
+
+fn vtep_key((address, port): (IpAddr, u16)) -> io::Result<VtepKey> {
+    let mut key = VtepKey::default();
+    key[..16].copy_from_slice(&v4(address)?.to_ipv6_mapped().octets());
+    key[16..18].copy_from_slice(&port.to_be_bytes());
+    Ok(key)
+}
+
+fn prefix_key(prefix: Prefix) -> io::Result<lpm_trie::Key<[u8; 4]>> {
+    Ok(lpm_trie::Key::new(u32::from(prefix.len()), v4(prefix.addr())?.octets()))
+}
+
+fn v4(address: IpAddr) -> io::Result<Ipv4Addr> {
+    match address {
+        IpAddr::V4(v4) => Ok(v4),
+        IpAddr::V6(v6) => {
+            Err(io::Error::new(io::ErrorKind::Unsupported, format!("{v6}: the XDP program steers IPv4 only")))
+        }
+    }
+}
+
+/// What is to be removed and is not there is as gone as it should be.
+fn absent_is_fine(removed: Result<(), MapError>) -> io::Result<()> {
+    match removed.map_err(to_io) {
+        Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        outcome => outcome,
+    }
+}
+
+/// aya's errors as what the kernel said, where that tells all, or else with all their words (the verifier's, say).
+pub(super) fn to_io(e: impl Error + Send + Sync + 'static) -> io::Error {
+    let mut words = e.to_string();
+    let mut next = e.source();
+    while let Some(cause) = next {
+        match cause.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+            Some(errno) if errno == libc::EPERM || !words.contains("erifier") => {
+                return io::Error::from_raw_os_error(errno);
+            }
+            _ => {}
+        }
+        words = format!("{words}: {cause}");
+        next = cause.source();
+    }
+    io::Error::other(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_lie_as_the_program_reads_them() {
+        let key = vtep_key(("192.0.2.1".parse().unwrap(), 4789)).unwrap();
+        let mut want = [0; 20];
+        want[10..18].copy_from_slice(&[0xff, 0xff, 192, 0, 2, 1, 0x12, 0xb5]);
+        assert_eq!(key, want);
+        let key = prefix_key("10.244.0.0/16".parse().unwrap()).unwrap();
+        assert_eq!((key.prefix_len(), key.data()), (16, [10, 244, 0, 0]));
+        assert_eq!(prefix_key("fd00::/8".parse().unwrap()).err().unwrap().kind(), io::ErrorKind::Unsupported);
+    }
+}
