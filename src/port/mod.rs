@@ -3,7 +3,25 @@
 //! A [`Frame`] is the owning token of one UMEM chunk. Only [`Pool`] mints it; [`Pool::free`] and [`Port::tx`] consume
 //! it. So a chunk is in exactly one place, and a census proves it.
 
+#![allow(unsafe_code)]
+
 use std::os::fd::BorrowedFd;
+
+pub mod host;
+mod mapping;
+mod mem;
+mod pool;
+mod ring;
+mod umem;
+mod xdp;
+
+pub use mem::{MemPort, MemRings};
+pub use pool::{Burst, Frame, HEADROOM, Pool};
+pub use umem::{Backing, Umem};
+pub use xdp::{
+    AttachMode, Options, PortError, QueueSpec, RingSizes, Roles, SteerCapacity, SteerCounters, SteerReason, Steering,
+    Waiter, Waker, Woken, XdpPort, ZeroCopy,
+};
 
 /// Where the chunks are that a port has handed to the kernel (or to a test's rings).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -53,10 +71,3 @@ pub trait Port {
     /// What poll(2) can wait on; `None` where there is no such thing.
     fn fd(&self) -> Option<BorrowedFd<'_>>;
 }
-
-/// Contract stub: replaced by pool.rs.
-#[derive(Debug)]
-pub struct Pool;
-/// Contract stub: replaced by pool.rs.
-#[derive(Debug)]
-pub struct Burst;
