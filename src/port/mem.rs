@@ -8,6 +8,7 @@ use std::os::fd::BorrowedFd;
 
 use super::pool::{Burst, Frame, Pool};
 use super::{Held, Port, RingStats};
+use crate::wire::Span;
 
 /// Ring sizes of a [`MemPort`], in frames.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,6 +75,15 @@ impl MemPort {
             next: 0,
             stats: RingStats::default(),
         }
+    }
+
+    /// As [`inject`](Self::inject), with only `headroom` bytes free in front of the packet (no kernel leaves fewer
+    /// than [`HEADROOM`](super::HEADROOM)).
+    pub fn inject_at(&mut self, pool: &mut Pool, headroom: u16, bytes: &[u8]) -> bool {
+        if let Some(frame) = self.fill.front_mut() {
+            frame.set_span(Span { head: headroom, len: 0 });
+        }
+        self.inject(pool, bytes)
     }
 
     /// Lets a packet arrive. False, and counted as the kernel counts it, when the fill ring has no frame for it, the
