@@ -164,7 +164,9 @@ fn matched<'a>(config: &'a Config, host: &'a HostFacts, findings: &mut Vec<Findi
             }
             None => {
                 let names: Vec<_> = host.interfaces.iter().map(|i| i.name.as_str()).collect();
-                let hint = did_you_mean(&port.interface, names.iter().copied());
+                // One that is a port already was not meant.
+                let free = names.iter().copied().filter(|n| config.ports.iter().all(|p| p.interface != *n));
+                let hint = did_you_mean(&port.interface, free);
                 findings.push(Finding::error(
                     format!("{}: there is no such interface in this network namespace{hint}", port.interface),
                     format!("name one of: {}", names.join(", ")),
