@@ -34,9 +34,9 @@ Exit codes:
 
 const EXAMPLES: &str = "\
 Examples:
-  selvedge demo                                    try it: builds a small fabric, sends packets, cleans up
-  selvedge check --config /etc/selvedge.toml       can this host do it? changes nothing
-  selvedge run --config /etc/selvedge.toml         join the overlays until SIGINT or SIGTERM
+  selvedge demo                                try it: a small fabric, built and taken down again
+  selvedge check --config /etc/selvedge.toml   can this host do it? changes nothing
+  selvedge run --config /etc/selvedge.toml     join the overlays until SIGINT or SIGTERM
 ";
 
 /// A VXLAN gateway in user space: joins overlays to each other and to native networks.
@@ -66,7 +66,7 @@ pub enum Command {
     /// Every problem of the file is printed at once, each with its line, its key, what was found and what would be legal.
     /// If there is none, kernel, capabilities, cores, memory and interfaces are looked at, and each obstacle is printed
     /// with the command that mends it.
-    #[command(after_help = EXIT_CODES, after_long_help = with_examples(&["selvedge check --config /etc/selvedge.toml", "selvedge check --config new.toml --no-host       look at the file alone, on any machine, as any user"]))]
+    #[command(after_help = EXIT_CODES, after_long_help = with_examples(&["selvedge check --config /etc/selvedge.toml", "selvedge check --config new.toml --no-host   the file alone: any machine, any user"]))]
     Check(CheckArgs),
 
     /// Show the gateway at work on this machine, in network namespaces of its own

@@ -167,10 +167,12 @@ fn matched<'a>(config: &'a Config, host: &'a HostFacts, findings: &mut Vec<Findi
                 // One that is a port already was not meant.
                 let free = names.iter().copied().filter(|n| config.ports.iter().all(|p| p.interface != *n));
                 let hint = did_you_mean(&port.interface, free);
-                findings.push(Finding::error(
-                    format!("{}: there is no such interface in this network namespace{hint}", port.interface),
-                    format!("name one of: {}", names.join(", ")),
-                ));
+                let mend = match names.is_empty() {
+                    true => "give this network namespace an interface".to_owned(),
+                    false => format!("name one of: {}", names.join(", ")),
+                };
+                let what = format!("{}: there is no such interface in this network namespace{hint}", port.interface);
+                findings.push(Finding::error(what, mend));
             }
         }
     }
