@@ -1,1 +1,4 @@
-//! Room `cli`.
+//! Floor 7: speaks to people.
+
+pub mod args;
+pub mod check;

@@ -12,7 +12,8 @@ use super::reader::Reading;
 use crate::tables::Dscp;
 use crate::wire::{Mac, Mtu, Prefix, Vni};
 
-const NO_IPV6: &str = "supported: IPv6 is not yet supported by this version, an IPv4 value is expected";
+const NO_IPV6: &str = "an IPv4 address: IPv6 is not yet supported by this version";
+const NO_IPV6_PREFIX: &str = "an IPv4 prefix: IPv6 is not yet supported by this version";
 
 fn integer_of(value: &DeValue<'_>) -> Option<i64> {
     let i = value.as_integer()?;
@@ -144,12 +145,12 @@ pub(super) fn prefix(value: &DeValue<'_>) -> Reading<Prefix> {
     let text = value.as_str().ok_or("a prefix (a string, such as \"10.244.1.0/24\")")?;
     match text.parse::<Prefix>() {
         Ok(p) => match p.addr() {
-            IpAddr::V6(_) => Err(NO_IPV6.into()),
+            IpAddr::V6(_) => Err(NO_IPV6_PREFIX.into()),
             IpAddr::V4(a) if is_host(a) || a.octets()[0] < 224 && p.len() < 8 => Ok(p),
             IpAddr::V4(_) => Err("a unicast prefix (not in 0.0.0.0/8, loopback, multicast or reserved)".into()),
         },
         Err(_) => Err(match text.split_once('/').map(|(a, l)| (a.parse::<IpAddr>(), l.parse::<u8>())) {
-            Some((Ok(IpAddr::V6(_)), _)) => NO_IPV6.into(),
+            Some((Ok(IpAddr::V6(_)), _)) => NO_IPV6_PREFIX.into(),
             Some((Ok(IpAddr::V4(a)), Ok(len @ 0..=32))) => {
                 let mask = u32::MAX.checked_shl(32 - u32::from(len)).unwrap_or(0);
                 let meant = Ipv4Addr::from_bits(a.to_bits() & mask);

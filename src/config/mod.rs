@@ -1,10 +1,12 @@
 //! Floor 5: text becomes types, and types become a plan for this host.
 
 mod errors;
+mod facts;
 mod kinds;
 mod load;
 mod overlap;
-pub mod plan;
+mod plan;
+mod plan_checks;
 mod raw;
 mod reader;
 mod suggest;
@@ -12,17 +14,21 @@ mod validate;
 mod validate_routes;
 
 #[cfg(test)]
+mod plan_tests;
+#[cfg(test)]
 mod tests;
 
 use core::net::SocketAddr;
 
 pub use errors::{ConfigError, ConfigErrors, Position};
+pub use facts::{Capabilities, HostFacts, InterfaceFacts};
+pub use plan::{Attach, Finding, OVERHEAD, Plan, PortPlan, Severity};
 
 use crate::control::Route;
 use crate::tables::Overlay;
 use crate::wire::Mtu;
 
-/// A validated configuration: nothing in it contradicts the rest of it. Whether this host can do it, [`plan`] says.
+/// A validated configuration: nothing in it contradicts the rest of it. Whether this host can do it, [`Plan`] says.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Config {
     /// Interfaces; a port's place here is its `PortId`.

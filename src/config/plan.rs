@@ -1,1 +1,253 @@
-//! plan
+//! A [`Config`] on this host: what will be started, or what stands in the way and how to mend it.
+
+use core::fmt;
+
+use super::facts::{HostFacts, InterfaceFacts};
+use super::suggest::did_you_mean;
+use super::{Config, Cores, PortConfig, Role, Switch, XdpMode, plan_checks};
+use crate::tables::PortId;
+use crate::wire::{Mac, Mtu};
+
+/// Bytes VXLAN over IPv4 adds to an inner IP packet, counted in outer IP packet: inner Ethernet header 14, VXLAN 8,
+/// UDP 8, IPv4 20 (RFC 7348 §5).
+pub const OVERHEAD: u16 = 50;
+
+/// How much a finding matters.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Severity {
+    /// As it should be.
+    Ok,
+    /// It works, and less well than it might or than was meant.
+    Warning,
+    /// It cannot work.
+    Error,
+}
+
+/// One thing found out about config and host together.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Finding {
+    /// How much it matters.
+    pub severity: Severity,
+    /// What was found, and for an obstacle why it is one.
+    pub what: String,
+    /// What would mend it: a command line or a line of the config.
+    pub mend: Option<String>,
+}
+
+impl Finding {
+    pub(super) fn ok(what: impl Into<String>) -> Self {
+        Self { severity: Severity::Ok, what: what.into(), mend: None }
+    }
+
+    pub(super) fn warning(what: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, what: what.into(), mend: Some(mend.into()) }
+    }
+
+    pub(super) fn error(what: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { severity: Severity::Error, what: what.into(), mend: Some(mend.into()) }
+    }
+}
+
+impl fmt::Display for Finding {
+    /// `✓ what`, `warning: what` or `error: what`, and `mend: …` on a line of its own.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = match self.severity {
+            Severity::Ok => "✓",
+            Severity::Warning => "warning:",
+            Severity::Error => "error:",
+        };
+        write!(f, "{sign} {}", self.what)?;
+        self.mend.as_ref().map_or(Ok(()), |mend| write!(f, "\n    mend: {mend}"))
+    }
+}
+
+/// Where the XDP program goes on an interface.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Attach {
+    /// In the driver.
+    Native,
+    /// In the stack.
+    Generic,
+}
+
+/// One port as it will be started.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PortPlan {
+    /// Its index in the tables.
+    pub id: PortId,
+    /// Kernel name, for people and metrics.
+    pub name: String,
+    /// Kernel index.
+    pub ifindex: u32,
+    /// The interface's MAC address.
+    pub mac: Mac,
+    /// The MTU to obey: the smaller of the interface's and the config's.
+    pub mtu: Mtu,
+    /// Its side.
+    pub role: Role,
+    /// RX queues; equal to the number of workers.
+    pub queues: u16,
+    /// Where the XDP program goes.
+    pub attach: Attach,
+}
+
+/// What will be started.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Plan {
+    /// Ports, by `PortId`.
+    pub ports: Vec<PortPlan>,
+    /// The core of each worker.
+    pub cores: Vec<u16>,
+    /// Bind sockets zero-copy. One for all: it is a property of the packet memory, which the ports share.
+    pub zero_copy: bool,
+    /// Put the packet memory of every worker on hugepages.
+    pub hugepages: bool,
+    /// Largest inner IP packet of each overlay, by `OverlayId`, in bytes.
+    pub overlay_mtu: Vec<u16>,
+}
+
+/// A port of the config and the interface it names.
+pub(super) struct Matched<'a> {
+    pub(super) config: &'a PortConfig,
+    pub(super) facts: &'a InterfaceFacts,
+    /// The MTU to obey, if it is a legal one.
+    pub(super) mtu: Option<Mtu>,
+}
+
+impl Plan {
+    /// Works out what to start on a host, and everything there is to say about it. There is a plan exactly when no
+    /// finding is an error.
+    pub fn new(config: &Config, host: &HostFacts) -> (Option<Self>, Vec<Finding>) {
+        let mut findings = Vec::new();
+        plan_checks::privileges(host, &mut findings);
+        let ports = matched(config, host, &mut findings);
+        let cores = cores(config, host, &ports, &mut findings);
+        let zero_copy = zero_copy(config, &ports, &mut findings);
+        let hugepages = plan_checks::memory(config, host, cores.len(), &mut findings);
+        let overlay_mtu = plan_checks::overlays(config, &ports, &mut findings);
+        let attached: Vec<_> = ports.iter().map(|p| attach(config, p, &mut findings)).collect();
+        for (port, attach) in ports.iter().zip(&attached) {
+            plan_checks::port(config, port, *attach, cores.len(), &mut findings);
+        }
+        if findings.iter().any(|f| f.severity == Severity::Error) {
+            return (None, findings);
+        }
+        let ports = ports.iter().zip(attached).enumerate().map(|(i, (p, attach))| p.plan(i, attach));
+        let plan = ports.collect::<Option<_>>().map(|ports| Self { ports, cores, zero_copy, hugepages, overlay_mtu });
+        (plan, findings)
+    }
+}
+
+impl Matched<'_> {
+    fn plan(&self, index: usize, attach: Attach) -> Option<PortPlan> {
+        Some(PortPlan {
+            id: PortId(u8::try_from(index).ok()?),
+            name: self.facts.name.clone(),
+            ifindex: self.facts.ifindex,
+            mac: self.facts.mac,
+            mtu: self.mtu?,
+            role: self.config.role,
+            queues: self.facts.rx_queues,
+            attach,
+        })
+    }
+}
+
+/// Finds the interface of every port.
+fn matched<'a>(config: &'a Config, host: &'a HostFacts, findings: &mut Vec<Finding>) -> Vec<Matched<'a>> {
+    let mut out = Vec::with_capacity(config.ports.len());
+    for port in &config.ports {
+        match host.interfaces.iter().find(|i| i.name == port.interface) {
+            Some(facts) => {
+                let least = port.mtu.map_or(facts.mtu, |m| facts.mtu.min(m.get().into()));
+                out.push(Matched { config: port, facts, mtu: Mtu::new(least.min(Mtu::MAX.into())).ok() });
+            }
+            None => {
+                let names: Vec<_> = host.interfaces.iter().map(|i| i.name.as_str()).collect();
+                // One that is a port already was not meant.
+                let free = names.iter().copied().filter(|n| config.ports.iter().all(|p| p.interface != *n));
+                let hint = did_you_mean(&port.interface, free);
+                let mend = match names.is_empty() {
+                    true => "give this network namespace an interface".to_owned(),
+                    false => format!("name one of: {}", names.join(", ")),
+                };
+                let what = format!("{}: there is no such interface in this network namespace{hint}", port.interface);
+                findings.push(Finding::error(what, mend));
+            }
+        }
+    }
+    out
+}
+
+/// The core of each worker. Every RX queue of every port needs a socket and worker i serves queue i, so the number of
+/// workers is the number of queues; where the file leaves it open, the ports tell.
+fn cores(config: &Config, host: &HostFacts, ports: &[Matched<'_>], findings: &mut Vec<Finding>) -> Vec<u16> {
+    let allowed = &host.cores_allowed;
+    let wanted = match &config.workers.cores {
+        Cores::List(list) => {
+            plan_checks::listed_cores(list, host, findings);
+            return list.clone();
+        }
+        Cores::Count(n) => *n,
+        // The ports with the fewest queues decide: queues can be taken from the others, and not always added to these.
+        Cores::Auto => ports.iter().map(|p| p.facts.rx_queues.max(1)).min().unwrap_or(1),
+    };
+    if usize::from(wanted) > allowed.len() {
+        plan_checks::too_few_cores(config, wanted, allowed.len(), ports, findings);
+    }
+    if matches!(config.workers.cores, Cores::Auto) {
+        allowed.iter().copied().take(wanted.into()).collect()
+    } else {
+        // As many as were asked for even when there are fewer, so that ports are held to the number of the file.
+        (0..usize::from(wanted)).map(|i| allowed.get(i).copied().unwrap_or(u16::MAX)).collect()
+    }
+}
+
+/// Whether sockets are bound zero-copy: only if every port can, as they share their memory.
+fn zero_copy(config: &Config, ports: &[Matched<'_>], findings: &mut Vec<Finding>) -> bool {
+    match config.xdp.zero_copy {
+        Switch::Off => false,
+        Switch::Auto => {
+            config.xdp.mode != XdpMode::Generic
+                && !ports.is_empty()
+                && ports.iter().all(|p| p.facts.xsk_zero_copy == Some(true))
+        }
+        Switch::On => {
+            for p in ports {
+                let InterfaceFacts { name, driver, .. } = p.facts;
+                match p.facts.xsk_zero_copy {
+                    Some(true) => {}
+                    Some(false) => findings.push(Finding::error(
+                        format!(
+                            "{name}: driver `{driver}` cannot share memory with sockets, but xdp.zero_copy is \"on\""
+                        ),
+                        "xdp.zero_copy = \"auto\"",
+                    )),
+                    None => findings.push(Finding::warning(
+                        format!("{name}: whether driver `{driver}` has zero-copy shows only when the socket is bound"),
+                        "xdp.zero_copy = \"auto\", if the start fails",
+                    )),
+                }
+            }
+            true
+        }
+    }
+}
+
+/// Where the program goes. A driver nobody knows about is tried natively: the kernel refuses what it cannot do, and a
+/// silent fall-back to generic mode would cost most of the throughput.
+fn attach(config: &Config, port: &Matched<'_>, findings: &mut Vec<Finding>) -> Attach {
+    let InterfaceFacts { name, driver, .. } = port.facts;
+    match (config.xdp.mode, port.facts.xdp_native) {
+        (XdpMode::Generic, _) => Attach::Generic,
+        (XdpMode::Native, Some(false)) => {
+            findings.push(Finding::error(
+                format!("{name}: driver `{driver}` has no native XDP, but xdp.mode is \"native\""),
+                "xdp.mode = \"auto\"",
+            ));
+            Attach::Native
+        }
+        (XdpMode::Auto, Some(false)) => Attach::Generic,
+        (XdpMode::Native | XdpMode::Auto, _) => Attach::Native,
+    }
+}

@@ -311,7 +311,7 @@ const MANY: &str = r#"[workers]
 cuont = 2
 burst = 0
 [memory]
-frames = "many"
+frames = 4096
 [[port]]
 interface = "eth0"
 role = "underlay"
@@ -337,7 +337,7 @@ fn everything_is_reported_at_once_in_the_order_of_the_file() {
     let expected = [
         (2, 1, "workers.cuont"),
         (3, 9, "workers.burst"),
-        (5, 10, "memory.frames"),
+        (5, 10, "memory.frames"), // the rings of two ports are too many, whatever the burst
         (10, 13, "port[1].interface"),
         (11, 8, "port[1].role (eth0)"),
         (14, 7, "overlay[0].vni (blue)"),
@@ -353,6 +353,7 @@ fn everything_is_reported_at_once_in_the_order_of_the_file() {
     let block = "f.toml:18:11: error: peer[0].overlay: `bleu` is not the name of an overlay of this file; did you mean \
                  `blue`?\n   18 | overlay = \"bleu\"\n      |           ^^^^^^\n";
     assert!(shown.contains(block), "{shown}");
+    assert!(shown.contains("workers.burst of at least 1 is 8193; the least legal value is 16384"), "{shown}");
     assert!(shown.ends_with("\nf.toml: 12 errors"), "{shown}");
 }
 

@@ -138,11 +138,10 @@ fn check_overlays(overlays: &[RawOverlay], span: &Range<usize>, problems: &mut P
 /// The pool of a worker must be able to fill the fill ring and the TX ring of every port and still have a burst left,
 /// or a port with a full TX ring would starve the others of receive buffers.
 fn check_frames(memory: &RawMemory, burst: Option<u16>, ports: usize, problems: &mut Problems) {
-    let (Some(frames), Some(fill), Some(tx), Some(burst)) = (&memory.frames, &memory.fill_ring, &memory.tx_ring, burst)
-    else {
-        return;
-    };
-    let need = ports as u64 * (u64::from(fill.value) + u64::from(tx.value)) + u64::from(burst);
+    let (Some(frames), Some(fill), Some(tx)) = (&memory.frames, &memory.fill_ring, &memory.tx_ring) else { return };
+    // A burst that is wrong is told of elsewhere; the rings alone may be too many.
+    let need = ports as u64 * (u64::from(fill.value) + u64::from(tx.value)) + burst.map_or(1, u64::from);
+    let burst = burst.map_or("a workers.burst of at least 1".to_owned(), |b| format!("workers.burst {b}"));
     if u64::from(frames.value) >= need {
         return;
     }
@@ -153,7 +152,7 @@ fn check_frames(memory: &RawMemory, burst: Option<u16>, ports: usize, problems: 
         "no legal value is enough: lower `memory.fill_ring` or `memory.tx_ring`".to_owned()
     };
     let message = format!(
-        "{} frames are too few: {ports} ports × (memory.fill_ring {} + memory.tx_ring {}) + workers.burst {burst} \
+        "{} frames are too few: {ports} ports × (memory.fill_ring {} + memory.tx_ring {}) + {burst} \
          is {need}; {cure}",
         frames.value, fill.value, tx.value
     );

@@ -1,0 +1,171 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// How a command ended, as the shell sees it. The numbers are part of the interface and are in `--help`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+pub enum Exit {
+    /// 0: all is well.
+    Ok = 0,
+    /// 1: something failed while running.
+    Runtime = 1,
+    /// 2: the command line or the config file is wrong.
+    Usage = 2,
+    /// 3: this host cannot do what the config asks; `selvedge check` says how to mend it.
+    Host = 3,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit as u8)
+    }
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  all is well
+  1  something failed while running
+  2  the command line or the config file is wrong
+  3  this host cannot do what the config asks; `selvedge check` says how to mend it";
+
+const EXAMPLES: &str = "\
+Examples:
+  selvedge demo                                try it: a small fabric, built and taken down again
+  selvedge check --config /etc/selvedge.toml   can this host do it? changes nothing
+  selvedge run --config /etc/selvedge.toml     join the overlays until SIGINT or SIGTERM
+";
+
+/// A VXLAN gateway in user space: joins overlays to each other and to native networks.
+///
+/// Packets of the overlays named in the config file are moved by poll-mode workers over AF_XDP; everything else on the
+/// interfaces stays with the kernel.
+#[derive(Clone, PartialEq, Eq, Debug, Parser)]
+#[command(name = "selvedge", version, propagate_version = true, max_term_width = 110)]
+#[command(after_help = EXIT_CODES, after_long_help = format!("{EXAMPLES}\n{EXIT_CODES}"))]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Clone, PartialEq, Eq, Debug, Subcommand)]
+pub enum Command {
+    /// Run the gateway until SIGINT or SIGTERM
+    ///
+    /// Checks the config and the host first, and refuses to start with the same findings as `check`.
+    #[command(after_help = EXIT_CODES, after_long_help = with_examples(&["selvedge run --config /etc/selvedge.toml", "RUST_LOG=debug selvedge run --config gateway.toml"]))]
+    Run(RunArgs),
+
+    /// Check a config file, and whether this host can do what it asks; change nothing
+    ///
+    /// Every problem of the file is printed at once, each with its line, its key, what was found and what would be legal.
+    /// If there is none, kernel, capabilities, cores, memory and interfaces are looked at, and each obstacle is printed
+    /// with the command that mends it.
+    #[command(after_help = EXIT_CODES, after_long_help = with_examples(&["selvedge check --config /etc/selvedge.toml", "selvedge check --config new.toml --no-host   the file alone: any machine, any user"]))]
+    Check(CheckArgs),
+
+    /// Show the gateway at work on this machine, in network namespaces of its own
+    ///
+    /// Builds two small overlays and a native network out of namespaces, joins them by a gateway, sends traffic through
+    /// it, shows what happens, and takes everything down again. Needs root; touches no interface of the host.
+    #[command(after_help = EXIT_CODES, after_long_help = with_examples(&["selvedge demo", "selvedge demo --seconds 30", "selvedge demo --plain | tee demo.log"]))]
+    Demo(DemoArgs),
+}
+
+fn with_examples(examples: &[&str]) -> String {
+    let lines: String = examples.iter().map(|line| format!("  {line}\n")).collect();
+    format!("Examples:\n{lines}\n{EXIT_CODES}")
+}
+
+/// Arguments of `selvedge run`.
+#[derive(Clone, PartialEq, Eq, Debug, Args)]
+pub struct RunArgs {
+    /// Config file (TOML)
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// Arguments of `selvedge check`.
+#[derive(Clone, PartialEq, Eq, Debug, Args)]
+pub struct CheckArgs {
+    /// Config file (TOML)
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Look at the file alone, not at this host
+    #[arg(long)]
+    pub no_host: bool,
+}
+
+/// Arguments of `selvedge demo`.
+#[derive(Clone, PartialEq, Eq, Debug, Args)]
+pub struct DemoArgs {
+    /// How long to send traffic, in seconds, 1 to 3600
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub seconds: u32,
+    /// Print lines instead of drawing on the terminal; for pipes and logs
+    #[arg(long)]
+    pub plain: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Command, clap::Error> {
+        Cli::try_parse_from(line.split(' ')).map(|c| c.command)
+    }
+
+    #[test]
+    fn the_command_line_is_consistent_and_says_what_it_means() {
+        Cli::command().debug_assert();
+        let config = PathBuf::from("a.toml");
+        assert_eq!(parse("selvedge run --config a.toml").unwrap(), Command::Run(RunArgs { config: config.clone() }));
+        let check = Command::Check(CheckArgs { config, no_host: true });
+        assert_eq!(parse("selvedge check -c a.toml --no-host").unwrap(), check);
+        assert_eq!(parse("selvedge demo").unwrap(), Command::Demo(DemoArgs { seconds: 10, plain: false }));
+        assert_eq!(
+            parse("selvedge demo --seconds 3600 --plain").unwrap(),
+            Command::Demo(DemoArgs { seconds: 3600, plain: true })
+        );
+    }
+
+    #[test]
+    fn misuse_exits_with_the_documented_code() {
+        for line in [
+            "selvedge",
+            "selvedge run",
+            "selvedge check",
+            "selvedge demo --seconds 0",
+            "selvedge demo --seconds 3601",
+            "selvedge run --confg a.toml",
+            "selvedge rn",
+        ] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), Exit::Usage as i32, "{line}");
+        }
+        for line in ["selvedge --help", "selvedge check --help", "selvedge --version", "selvedge demo --version"] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), Exit::Ok as i32, "{line}");
+        }
+    }
+
+    #[test]
+    fn help_of_every_command_has_examples_and_exit_codes() {
+        let mut cli = Cli::command();
+        cli.build();
+        let names: Vec<_> = cli.get_subcommands().map(|c| c.get_name().to_owned()).filter(|n| n != "help").collect();
+        assert_eq!(names, ["run", "check", "demo"]);
+        let mut pages = vec![cli.render_long_help().to_string()];
+        for name in names {
+            pages.push(cli.find_subcommand_mut(&name).unwrap().render_long_help().to_string());
+        }
+        for page in pages {
+            assert!(page.contains("Examples:\n  selvedge ") && page.contains("3  this host cannot do"), "{page}");
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! Configs on hosts that are written down.
+
+use super::plan::{Attach, Finding, Plan, Severity};
+use super::{Capabilities, Config, HostFacts, InterfaceFacts};
+use crate::tables::PortId;
+use crate::wire::Mac;
+
+const SAMPLE: &str = include_str!("../../config/two-arm.toml");
+
+fn config(spoil: &[(&str, &str)]) -> Config {
+    let mut text = SAMPLE.replace("count = 2", "count = 2\n[xdp]\n");
+    for (find, replace) in spoil {
+        assert!(text.contains(find), "{find}");
+        text = text.replace(find, replace);
+    }
+    Config::parse(&text, "f").unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn interface(name: &str, ifindex: u32, address: &str) -> InterfaceFacts {
+    InterfaceFacts {
+        name: name.into(),
+        ifindex,
+        mac: Mac([2, 0, 0, 0, 0, ifindex as u8]),
+        mtu: 1500,
+        up: true,
+        driver: "ice".into(),
+        rx_queues: 2,
+        tx_queues: 2,
+        xdp_native: Some(true),
+        xsk_zero_copy: Some(true),
+        lro: Some(false),
+        gro: Some(true),
+        rx_checksum: Some(true),
+        addresses: vec![address.parse().unwrap()],
+    }
+}
+
+fn host() -> HostFacts {
+    HostFacts {
+        kernel: (6, 18),
+        caps: Capabilities { net_admin: true, net_raw: true, bpf: true, sys_admin: false, ipc_lock: true },
+        memlock: Some(8 << 20),
+        hugepages_free: 32,
+        hugepages_total: 40,
+        cores_online: vec![0, 1, 2, 3],
+        cores_allowed: vec![1, 3],
+        interfaces: vec![interface("eth0", 2, "192.0.2.1"), interface("eth1", 3, "198.51.100.2")],
+    }
+}
+
+fn shown(findings: &[Finding]) -> String {
+    findings.iter().map(|f| format!("{f}\n")).collect()
+}
+
+#[test]
+fn a_host_that_can_gets_a_plan_without_strings_but_names() {
+    let (plan, findings) = Plan::new(&config(&[]), &host());
+    let plan = plan.unwrap_or_else(|| panic!("{}", shown(&findings)));
+    assert!(findings.iter().all(|f| f.severity == Severity::Ok), "{}", shown(&findings));
+    assert_eq!((plan.cores, plan.zero_copy, plan.hugepages), (vec![1, 3], true, true));
+    assert_eq!(plan.overlay_mtu, [1450]);
+    let p = &plan.ports[1];
+    assert_eq!((p.id, p.name.as_str(), p.ifindex, p.queues, p.attach), (PortId(1), "eth1", 3, 2, Attach::Native));
+    assert_eq!((p.mtu.get(), p.mac), (1500, Mac([2, 0, 0, 0, 0, 3])));
+}
+
+/// A change to the config, a change to the host, the worst severity, and what must be said.
+type Case = (&'static [(&'static str, &'static str)], fn(&mut HostFacts), Severity, &'static [&'static str]);
+
+const CASES: &[Case] = &[
+    (&[], |h| h.kernel = (5, 14), Severity::Error, &["kernel 5.14 is too old", "bpf_link needs 5.9", "5.10"]),
+    (&[], |h| h.caps.net_raw = false, Severity::Error, &["CAP_NET_RAW is missing", "--cap-add NET_RAW"]),
+    (&[], |h| h.caps.bpf = false, Severity::Error, &["CAP_BPF is missing", "CAP_SYS_ADMIN does as well"]),
+    (&[], |h| (h.caps.bpf, h.caps.sys_admin) = (false, true), Severity::Ok, &["✓ capabilities"]),
+    (
+        &[],
+        |h| h.caps.ipc_lock = false,
+        Severity::Error,
+        &["64 MiB of packet memory", "the limit is 8 MiB", "CAP_IPC_LOCK"],
+    ),
+    (&[], |h| (h.caps.ipc_lock, h.memlock) = (false, None), Severity::Ok, &[]),
+    (
+        &[],
+        |h| h.interfaces[1].name = "eth11".into(),
+        Severity::Error,
+        &["eth1: there is no such interface", "did you mean `eth11`?", "name one of: eth0, eth11"],
+    ),
+    (&[], |h| h.interfaces[0].up = false, Severity::Error, &["eth0: is down", "mend: ip link set dev eth0 up"]),
+    (&[], |h| h.interfaces[0].mac = Mac::ZERO, Severity::Error, &["only Ethernet"]),
+    (
+        &[],
+        |h| h.interfaces[0].rx_queues = 8,
+        Severity::Error,
+        &["eth0: 8 RX queues, but 2 workers", "mend: ethtool -L eth0 combined 2"],
+    ),
+    (
+        &[],
+        |h| (h.interfaces[0].rx_queues, h.interfaces[0].driver) = (1, "veth".into()),
+        Severity::Error,
+        &["mend: ethtool -L eth0 rx 2 tx 2"],
+    ),
+    (&[], |h| h.interfaces[1].tx_queues = 1, Severity::Error, &["eth1: 1 TX queues are too few for 2 workers"]),
+    (
+        &[],
+        |h| h.cores_allowed = vec![3],
+        Severity::Error,
+        &["2 workers need 2 cores, and this process may use 1", "mend: workers.count = 1"],
+    ),
+    (&[], |h| h.cores_allowed.clear(), Severity::Error, &["may use 0", "taskset"]),
+    (
+        &[("count = 2", "cores = [1, 0]")],
+        |_| {},
+        Severity::Error,
+        &["lists core 0, but this process may not run on it", "some of the cores 1, 3"],
+    ),
+    (&[("count = 2", "cores = [3, 9]")], |_| {}, Severity::Error, &["lists core 9, but it is not online"]),
+    (&[("count = 2", "cores = [3, 1]")], |_| {}, Severity::Ok, &["workers on cores 3, 1"]),
+    (
+        &[("count = 2", ""), ("queues = 2", "")],
+        |h| h.interfaces[0].rx_queues = 4,
+        Severity::Error,
+        &["mend: ethtool -L eth0 combined 2"],
+    ),
+    (
+        &[("count = 2", "")],
+        |h| {
+            h.interfaces[0].rx_queues = 1;
+            h.interfaces[1].rx_queues = 1
+        },
+        Severity::Error,
+        &["1 RX queues, but the config expects 2"],
+    ),
+    (
+        &[("[xdp]", "[xdp]\nmode = \"native\"")],
+        |h| h.interfaces[1].xdp_native = Some(false),
+        Severity::Error,
+        &["eth1: driver `ice` has no native XDP", "xdp.mode = \"auto\""],
+    ),
+    (
+        &[],
+        |h| h.interfaces[1].xdp_native = Some(false),
+        Severity::Warning,
+        &["eth1: XDP in generic mode", "TSO", "GRO is on", "mend: ethtool -K eth1 gro off"],
+    ),
+    (
+        &[("[xdp]", "[xdp]\nzero_copy = \"on\"")],
+        |h| h.interfaces[0].xsk_zero_copy = Some(false),
+        Severity::Error,
+        &["eth0: driver `ice` cannot share memory"],
+    ),
+    (
+        &[("[xdp]", "[xdp]\nzero_copy = \"on\"")],
+        |h| h.interfaces[0].xsk_zero_copy = None,
+        Severity::Warning,
+        &["shows only when"],
+    ),
+    (
+        &[("hugepages = \"auto\"", "hugepages = \"on\"")],
+        |h| h.hugepages_free = 5,
+        Severity::Error,
+        &["32 hugepages of 2 MiB are needed for 64 MiB", "5 are free", "mend: sysctl -w vm.nr_hugepages=67"],
+    ),
+    (&[], |h| h.hugepages_free = 5, Severity::Ok, &["on small pages (32 hugepages"]),
+    (
+        &[],
+        |h| h.interfaces[0].mtu = 9000,
+        Severity::Error,
+        &["a frame of MTU 9000 is 9018 bytes", "room for 1792", "ip link set dev eth0 mtu 1774"],
+    ),
+    (
+        &[],
+        |h| h.interfaces[0].mtu = 3000,
+        Severity::Error,
+        &["memory.chunk_size = 4096, or ip link set dev eth0 mtu 1774"],
+    ),
+    (
+        &[("hugepages = \"auto\"", "chunk_size = 4096\nhugepages = \"off\"")],
+        |h| h.interfaces[0].mtu = 3600,
+        Severity::Warning,
+        &["beyond the 3506"],
+    ),
+    (
+        &[("interface = \"eth0\"", "interface = \"eth0\"\nmtu = 1500")],
+        |h| h.interfaces[0].mtu = 3000,
+        Severity::Warning,
+        &["Larger frames are lost"],
+    ),
+    (&[], |h| h.interfaces[0].mtu = 300, Severity::Error, &["less than the 576"]),
+    (
+        &[("vni = 4096", "vni = 4096\nmtu = 1500")],
+        |_| {},
+        Severity::Warning,
+        &[
+            "inner packets of 1500 bytes are 1550",
+            "larger ones than 1450",
+            "mend: mtu = 1450 for the overlay, or ip link set dev eth0 mtu 1550",
+        ],
+    ),
+    (&[("vni = 4096", "vni = 4096\nmtu = 1450")], |_| {}, Severity::Ok, &[]),
+    (&[], |h| h.interfaces[0].lro = Some(true), Severity::Error, &["LRO is on", "mend: ethtool -K eth0 lro off"]),
+    (
+        &[],
+        |h| h.interfaces[0].addresses.clear(),
+        Severity::Warning,
+        &["no underlay port has the local address 192.0.2.1", "answer ARP", "mend: ip addr add 192.0.2.1/32 dev eth0"],
+    ),
+    (
+        &[],
+        |h| {
+            let a = h.interfaces[0].addresses.remove(0);
+            h.interfaces[1].addresses.push(a)
+        },
+        Severity::Warning,
+        &["it is on access port eth1"],
+    ),
+];
+
+#[test]
+fn each_obstacle_is_named_and_can_be_mended() {
+    for (spoil, change, worst, said) in CASES {
+        let mut host = host();
+        change(&mut host);
+        let (plan, findings) = Plan::new(&config(spoil), &host);
+        let text = shown(&findings);
+        assert_eq!(findings.iter().map(|f| f.severity).max(), Some(*worst), "{said:?}\n{text}");
+        assert_eq!(plan.is_some(), *worst < Severity::Error, "{text}");
+        assert!(findings.iter().all(|f| (f.severity == Severity::Ok) == f.mend.is_none()), "{text}");
+        for part in *said {
+            assert!(text.contains(part), "no `{part}` in\n{text}");
+        }
+    }
+}
+
+#[test]
+fn workers_follow_the_queues_when_the_file_leaves_it_open() {
+    let open = config(&[("count = 2", ""), ("queues = 2", "")]);
+    let mut host = host();
+    host.interfaces.iter_mut().for_each(|i| i.rx_queues = 1);
+    assert_eq!(Plan::new(&open, &host).0.unwrap().cores, [1]);
+    host.interfaces.iter_mut().for_each(|i| i.rx_queues = 16);
+    let (plan, findings) = Plan::new(&open, &host);
+    let text = shown(&findings);
+    assert!(plan.is_none() && text.contains("16 workers need 16 cores"), "{text}");
+    assert!(text.contains("mend: ethtool -L eth0 combined 2; ethtool -L eth1 combined 2"), "{text}");
+}
+
+#[test]
+fn one_driver_without_zero_copy_makes_all_copy() {
+    let mut host = host();
+    host.interfaces[1].xsk_zero_copy = None;
+    assert!(!Plan::new(&config(&[]), &host).0.unwrap().zero_copy);
+}
+
+#[test]
+fn the_smaller_mtu_is_obeyed() {
+    let small = config(&[
+        ("interface = \"eth0\"", "interface = \"eth0\"\nmtu = 1400"),
+        ("vni = 4096", "vni = 4096\nmtu = 1300"),
+    ]);
+    let plan = Plan::new(&small, &host()).0.unwrap();
+    assert_eq!((plan.ports[0].mtu.get(), plan.ports[1].mtu.get()), (1400, 1500));
+    assert_eq!(plan.overlay_mtu, [1300]);
+}
+
+#[test]
+fn a_host_of_which_nothing_is_known_can_do_nothing_and_panics_at_nothing() {
+    let (plan, findings) = Plan::new(&config(&[]), &HostFacts::default());
+    assert!(plan.is_none() && findings.len() >= 6, "{}", shown(&findings));
+}
