@@ -53,6 +53,14 @@ pub struct Host {
     pub address: Ipv4Addr,
 }
 
+#[cfg(test)]
+impl Host {
+    /// A host that does not exist, for tests that send nothing.
+    pub(crate) fn nowhere() -> Self {
+        Self { ns: Namespace::named("nowhere"), address: Ipv4Addr::LOCALHOST }
+    }
+}
+
 /// A cluster node with one pod.
 #[derive(Debug, Clone)]
 pub struct Node {

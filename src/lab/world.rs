@@ -1,9 +1,9 @@
 //! The lab itself: it names what it makes, and removes what it named.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::namespace::ROOM;
@@ -32,11 +32,10 @@ impl Lab {
     /// # Errors
     /// When `tag` is not made of lower-case letters and digits, or `/run` cannot be written to.
     pub fn new(tag: &str) -> Result<Self, LabError> {
-        static SERIAL: AtomicU32 = AtomicU32::new(0);
         check_tag(tag)?;
         let pid = std::process::id();
-        // The first lab of a process has the plain name, the one people meet.
-        let instance = match SERIAL.fetch_add(1, Ordering::Relaxed) {
+        // The first lab of a tag has the plain name, the one people meet.
+        let instance = match serial(tag) {
             0 => format!("selv-{tag}-{pid}"),
             n => format!("selv-{tag}-{pid}.{n}"),
         };
@@ -114,6 +113,15 @@ impl Drop for Lab {
         }
         let _ = fs::remove_file(&self.lock);
     }
+}
+
+/// How many labs of that tag this process has made before.
+fn serial(tag: &str) -> u32 {
+    static MADE: Mutex<BTreeMap<String, u32>> = Mutex::new(BTreeMap::new());
+    let mut made = MADE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let count = made.entry(tag.to_string()).or_default();
+    *count += 1;
+    *count - 1
 }
 
 fn check_tag(tag: &str) -> Result<(), LabError> {
