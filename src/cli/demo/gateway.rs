@@ -1,0 +1,233 @@
+//! The gateway as a child process, and what its metrics say.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{DemoError, Stop};
+use crate::lab::scrape::{Samples, scrape};
+use crate::lab::{LabError, METRICS_ADDRESS, Process, Topology};
+
+/// Where configuration and log lie: `/run/selvedge-demo-<pid>`.
+const PREFIX: &str = "selvedge-demo-";
+/// How long the gateway may take to say it is ready.
+const START: Duration = Duration::from_secs(20);
+/// How long it may take to end.
+const END: Duration = Duration::from_secs(5);
+/// How long its counters may take to add up once the traffic has ended: they are published now and then.
+const SETTLE: Duration = Duration::from_secs(3);
+
+/// Where every packet the gateway took in has gone.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Ledger {
+    pub(super) rx: f64,
+    pub(super) tx: f64,
+    pub(super) forwarded: f64,
+    pub(super) replied: f64,
+    pub(super) dropped: f64,
+}
+
+impl Ledger {
+    pub(super) fn of(samples: &Samples) -> Self {
+        let sum = |name| samples.sum(name, &[]);
+        Self {
+            rx: sum("selvedge_rx_packets_total"),
+            tx: sum("selvedge_tx_packets_total"),
+            forwarded: sum("selvedge_forwarded_packets_total"),
+            replied: sum("selvedge_replied_packets_total"),
+            dropped: sum("selvedge_dropped_packets_total"),
+        }
+    }
+
+    /// True when every packet is accounted for.
+    pub(super) fn balances(&self) -> bool {
+        self.rx > 0.0 && self.rx == self.forwarded + self.replied + self.dropped
+    }
+}
+
+/// Drops by reason, those that happened.
+pub(super) fn drops(samples: &Samples) -> BTreeMap<String, f64> {
+    let mut drops = samples.by("selvedge_dropped_packets_total", "reason");
+    drops.retain(|_, count| *count > 0.0);
+    drops
+}
+
+/// p50, p99, p99.9 and maximum of the worst worker.
+pub(super) fn latency(samples: &Samples) -> Option<[Duration; 4]> {
+    let at = |quantile| {
+        let seconds = samples.max("selvedge_latency_quantile_seconds", &[("quantile", quantile)])?;
+        Duration::try_from_secs_f64(seconds).ok()
+    };
+    Some([at("0.5")?, at("0.99")?, at("0.999")?, at("1")?])
+}
+
+/// A running gateway.
+pub(super) struct Gateway {
+    process: Process,
+    topology: Topology,
+    room: PathBuf,
+    /// Keep the directory when this goes: somebody will want to read the log.
+    keep: bool,
+}
+
+impl Gateway {
+    /// Writes the configuration and starts `program`, or this very program, in the gateway's namespace.
+    pub(super) fn start(topology: &Topology, program: Option<&Path>) -> Result<Self, DemoError> {
+        let room = Path::new("/run").join(format!("{PREFIX}{}", std::process::id()));
+        let io = |e: std::io::Error| DemoError::Gateway(format!("cannot prepare {}: {e}", room.display()));
+        let program = program.map_or_else(std::env::current_exe, |path| Ok(path.to_path_buf())).map_err(io)?;
+        fs::create_dir_all(&room).map_err(io)?;
+        let config = room.join("gateway.toml");
+        fs::write(&config, topology.config_toml(METRICS_ADDRESS)).map_err(io)?;
+        let log = File::create(room.join("gateway.log")).map_err(io)?;
+        let mut command = Command::new(&program);
+        command.arg("run").arg("--config").arg(&config).stdin(Stdio::null());
+        command.stdout(log.try_clone().map_err(io)?).stderr(log);
+        // A process group of its own: Ctrl-C is for us to pass on, when the traffic has ended.
+        command.process_group(0);
+        let process = topology.gateway.spawn(command)?;
+        Ok(Self { process, topology: topology.clone(), room, keep: false })
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub(super) fn config(&self) -> PathBuf {
+        self.room.join("gateway.toml")
+    }
+
+    pub(super) fn log(&self) -> PathBuf {
+        self.room.join("gateway.log")
+    }
+
+    /// The metrics as they are now.
+    pub(super) fn scrape(&self) -> Result<Samples, LabError> {
+        scrape(&self.topology.gateway, self.topology.metrics_address())
+    }
+
+    /// Waits for `selvedge_ready 1`.
+    pub(super) fn wait_until_ready(&mut self, stop: &Stop) -> Result<(), DemoError> {
+        let deadline = Instant::now() + START;
+        let mut last = String::new();
+        while Instant::now() < deadline {
+            stop.check()?;
+            self.check_alive()?;
+            match self.scrape() {
+                Ok(samples) if samples.sum("selvedge_ready", &[]) == 1.0 => return Ok(()),
+                Ok(_) => last = "its metrics do not say it is ready".into(),
+                Err(e) => last = e.to_string(),
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        Err(self.blame(&format!("the gateway was not ready after {} s: {last}", START.as_secs())))
+    }
+
+    /// An error if the gateway is no longer there.
+    pub(super) fn check_alive(&mut self) -> Result<(), DemoError> {
+        match self.process.exited() {
+            Ok(None) => Ok(()),
+            Ok(Some(status)) => Err(self.blame(&format!("the gateway ended early ({status})"))),
+            Err(e) => Err(self.blame(&format!("the gateway cannot be watched: {e}"))),
+        }
+    }
+
+    /// The ledger, as soon as it balances, or as it is after a while.
+    pub(super) fn settled_ledger(&self) -> Option<Ledger> {
+        let deadline = Instant::now() + SETTLE;
+        loop {
+            let ledger = self.scrape().ok().map(|samples| Ledger::of(&samples));
+            if ledger.is_some_and(|l| l.balances()) || Instant::now() > deadline {
+                return ledger;
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Ends the gateway; the error is a sentence for the summary.
+    pub(super) fn stop(&mut self) -> Result<(), String> {
+        self.keep = true;
+        match self.process.stop(END) {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(format!("the gateway did not end cleanly on SIGTERM ({status})")),
+            Err(e) => Err(format!("the gateway could not be ended: {e}")),
+        }
+    }
+
+    /// Nobody will want to read the log.
+    pub(super) fn forget(&mut self) {
+        self.keep = false;
+    }
+
+    /// An error that ends with the last words of the log, and where the rest is.
+    fn blame(&mut self, what: &str) -> DemoError {
+        self.keep = true;
+        let log = fs::read_to_string(self.log()).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let mut text = what.to_string();
+        for line in lines.iter().skip(lines.len().saturating_sub(5)) {
+            text.push_str("\n    ");
+            text.push_str(line);
+        }
+        text.push_str(&format!("\n    log: {}", self.log().display()));
+        DemoError::Gateway(text)
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.process.stop(END);
+        if !self.keep {
+            let _ = fs::remove_dir_all(&self.room);
+        }
+    }
+}
+
+/// Removes configurations and logs of demonstrations that are over.
+pub(super) fn sweep() {
+    for entry in fs::read_dir("/run").into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix(PREFIX)).and_then(|pid| pid.parse::<u32>().ok());
+        if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"
+selvedge_rx_packets_total{worker="0",port="ul0"} 100
+selvedge_rx_packets_total{worker="0",port="ac0"} 20
+selvedge_tx_packets_total{worker="0",port="ul0"} 110
+selvedge_forwarded_packets_total{worker="0",journey="encap"} 20
+selvedge_forwarded_packets_total{worker="0",journey="transit"} 89
+selvedge_replied_packets_total{worker="0"} 1
+selvedge_dropped_packets_total{worker="0",reason="no_route"} 4
+selvedge_dropped_packets_total{worker="1",reason="no_route"} 6
+selvedge_dropped_packets_total{worker="0",reason="unknown_vni"} 0
+selvedge_latency_quantile_seconds{worker="0",quantile="0.5"} 0.000011
+selvedge_latency_quantile_seconds{worker="1",quantile="0.5"} 0.000012
+selvedge_latency_quantile_seconds{worker="0",quantile="0.99"} 0.0001
+selvedge_latency_quantile_seconds{worker="0",quantile="0.999"} 0.001
+selvedge_latency_quantile_seconds{worker="0",quantile="1"} 0.002
+"#;
+
+    #[test]
+    fn metrics_become_a_ledger_drops_and_latency() {
+        let samples = Samples::parse(TEXT);
+        let ledger = Ledger::of(&samples);
+        assert_eq!(ledger, Ledger { rx: 120.0, tx: 110.0, forwarded: 109.0, replied: 1.0, dropped: 10.0 });
+        assert!(ledger.balances() && !Ledger { rx: 121.0, ..ledger }.balances() && !Ledger::default().balances());
+        assert_eq!(drops(&samples).into_iter().collect::<Vec<_>>(), [("no_route".to_string(), 10.0)]);
+        let us = latency(&samples).unwrap().map(|d| d.as_micros());
+        assert_eq!(us, [12, 100, 1000, 2000]);
+        assert_eq!(latency(&Samples::default()), None);
+    }
+}

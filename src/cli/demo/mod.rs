@@ -1,0 +1,181 @@
+//! `selvedge demo`: the whole product on one machine, in namespaces that are gone afterwards.
+//!
+//! It builds the network of [`crate::lab::two_clusters`], starts the real gateway in it as a child process, sends
+//! every kind of traffic over every journey, shows what happens, and judges it. Whatever ends it, success, failure,
+//! a panic or Ctrl-C, it removes what it made.
+
+mod gateway;
+mod host;
+mod journeys;
+mod live;
+mod stop;
+mod summary;
+mod view;
+
+use std::fmt;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::lab::{Lab, LabError, two_clusters};
+use gateway::Gateway;
+use journeys::Journey;
+use stop::Stop;
+
+/// The tag of the demonstration's namespaces: `selv-demo-<pid>-…`.
+const TAG: &str = "demo";
+/// Echo requests a journey.
+const ECHOES: u32 = 10;
+/// Bytes a TCP transfer.
+const TCP_BYTES: u64 = 32 << 20;
+
+/// What the demonstration may be asked for.
+#[derive(Debug, Clone, clap::Args)]
+pub struct DemoOptions {
+    /// Seconds of UDP load
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub seconds: u64,
+    /// UDP packets a second on each of the four journeys
+    #[arg(long, default_value_t = 2500, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub rate: u32,
+    /// One line a second instead of a live view
+    #[arg(long)]
+    pub plain: bool,
+    /// The program to run as the gateway, instead of this one
+    #[arg(long, hide = true)]
+    pub gateway: Option<PathBuf>,
+}
+
+impl Default for DemoOptions {
+    fn default() -> Self {
+        Self { seconds: 10, rate: 2500, plain: false, gateway: None }
+    }
+}
+
+/// Why the demonstration did not end well.
+#[derive(Debug)]
+pub enum DemoError {
+    /// The machine lacks something; the sentence says what.
+    Host(String),
+    /// The network could not be built.
+    Lab(LabError),
+    /// The gateway did not start, or ended early.
+    Gateway(String),
+    /// Somebody asked for the end.
+    Interrupted,
+    /// It ran to the end, and these expectations were not met.
+    Failed(Vec<String>),
+}
+
+impl fmt::Display for DemoError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(what) => write!(f, "{what}"),
+            Self::Lab(e) => write!(f, "building the network failed: {e}"),
+            Self::Gateway(what) => write!(f, "{what}"),
+            Self::Interrupted => write!(f, "interrupted; everything the demonstration made has been removed"),
+            Self::Failed(list) => write!(f, "the demonstration failed: {}", list.join("; ")),
+        }
+    }
+}
+
+impl std::error::Error for DemoError {}
+
+impl From<LabError> for DemoError {
+    fn from(e: LabError) -> Self {
+        Self::Lab(e)
+    }
+}
+
+/// Runs the demonstration from the first check to the summary.
+///
+/// # Errors
+/// See [`DemoError`]. By the time it returns, everything it made is gone; after a failure of the gateway its
+/// configuration and log stay, and the error says where.
+pub fn run(options: DemoOptions) -> Result<(), DemoError> {
+    host::check()?;
+    let stop = Stop::on_signals().map_err(|e| DemoError::Host(format!("cannot listen for signals: {e}")))?;
+    let outcome = perform(&options, &stop);
+    // An error met on the way out is the interruption's doing.
+    if stop.asked() { Err(DemoError::Interrupted) } else { outcome }
+}
+
+fn perform(options: &DemoOptions, stop: &Stop) -> Result<(), DemoError> {
+    let swept = Lab::sweep(TAG)?;
+    gateway::sweep();
+    if !swept.is_empty() {
+        say(format_args!("removed {} namespaces an earlier demonstration left behind", swept.len()));
+    }
+    let lab = Lab::new(TAG)?;
+    say(format_args!("building two clusters, a native network and a gateway's place: {}-*", lab.instance()));
+    let topology = two_clusters(&lab)?;
+    stop.check()?;
+    let mut gateway = Gateway::start(&topology, options.gateway.as_deref())?;
+    say(format_args!("gateway configuration: {}", gateway.config().display()));
+    gateway.wait_until_ready(stop)?;
+    say(format_args!("gateway ready (process {} in {})", gateway.id(), topology.gateway.name()));
+    let mut journeys = journeys::all(&topology);
+    one_by_one(&mut journeys, &mut gateway, stop)?;
+    live::run(&mut journeys, &mut gateway, options, stop)?;
+    let ledger = gateway.settled_ledger();
+    let latency = gateway.scrape().ok().and_then(|samples| gateway::latency(&samples));
+    let drops = gateway.scrape().map(|samples| gateway::drops(&samples)).unwrap_or_default();
+    let mut failures = summary::failures(&journeys, ledger.as_ref());
+    failures.extend(gateway.stop().err());
+    let mut text = summary::table(&journeys);
+    text.push_str(&summary::totals(ledger.as_ref(), &drops, latency));
+    say(format_args!("\n{text}"));
+    if failures.is_empty() {
+        gateway.forget();
+        say(format_args!("all journeys carried everything they were given"));
+        return Ok(());
+    }
+    failures.push(format!("log of the gateway: {}", gateway.log().display()));
+    Err(DemoError::Failed(failures))
+}
+
+/// Echoes and transfers, journey by journey: alone, each can be blamed.
+fn one_by_one(journeys: &mut [Journey], gateway: &mut Gateway, stop: &Stop) -> Result<(), DemoError> {
+    for journey in journeys {
+        journey.ping(ECHOES)?;
+        stop.check()?;
+        journey.transfer(TCP_BYTES)?;
+        stop.check()?;
+        gateway.check_alive()?;
+        say(format_args!("{}", summary::line(journey)));
+    }
+    Ok(())
+}
+
+/// Prints a line. A reader that went away is no reason to panic with namespaces in hand.
+fn say(line: fmt::Arguments<'_>) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{line}");
+    let _ = out.flush();
+}
+
+/// A duration as people read it.
+fn human(duration: Duration) -> String {
+    let us = duration.as_secs_f64() * 1e6;
+    match us {
+        _ if us < 10.0 => format!("{us:.1} µs"),
+        _ if us < 1_000.0 => format!("{us:.0} µs"),
+        _ if us < 10_000.0 => format!("{:.1} ms", us / 1e3),
+        _ if us < 1e6 => format!("{:.0} ms", us / 1e3),
+        _ => format!("{:.1} s", us / 1e6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_readable() {
+        let cases = [(900, "0.9 µs"), (12_345, "12 µs"), (1_500_000, "1.5 ms"), (15_500_000, "16 ms")];
+        for (ns, text) in cases {
+            assert_eq!(human(Duration::from_nanos(ns)), text);
+        }
+        assert_eq!(human(Duration::from_millis(1500)), "1.5 s");
+    }
+}
