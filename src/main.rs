@@ -1,2 +1,29 @@
-//! The `selvedge` binary.
-fn main() {}
+//! The `selvedge` binary: clap → Config → Plan → start → wait.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use selvedge::cli::args::{Cli, Command, Exit};
+use selvedge::cli::{check, demo, run};
+use selvedge::config::probe::probe;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Run(args) => {
+            run::start_logging();
+            run::run(&args.config)
+        }
+        Command::Check(args) if args.no_host => check::check_file(&args.config),
+        Command::Check(args) => check::check(&args.config, |_| probe()),
+        Command::Demo(options) => match demo::run(options) {
+            Ok(()) => Exit::Ok.into(),
+            Err(error) => {
+                eprintln!("selvedge demo: {error}");
+                Exit::Runtime.into()
+            }
+        },
+    }
+}

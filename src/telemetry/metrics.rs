@@ -1,6 +1,6 @@
 //! What `/metrics` says.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::families::Families;
 use super::quantiles;
@@ -34,17 +34,23 @@ pub struct Slow {
 /// Everything there is to tell about a running gateway. Readers share it with the thread that runs the gateway;
 /// workers know nothing of it.
 pub struct Observatory {
-    /// Names of ports, in order.
-    pub ports: Vec<String>,
-    /// Each worker's board.
-    pub boards: Vec<Arc<Board>>,
-    /// Each port's XDP program. Emptied on shutdown.
-    pub steering: Mutex<Vec<Steering>>,
-    /// What changes outside workers.
-    pub slow: Mutex<Slow>,
+    ports: Vec<String>,
+    boards: Vec<Arc<Board>>,
+    programs: Mutex<Vec<Steering>>,
+    slow: Mutex<Slow>,
 }
 
 impl Observatory {
+    /// Ports by name, in order; the workers' boards; each port's XDP program.
+    pub fn new(ports: Vec<String>, boards: Vec<Arc<Board>>, programs: Vec<Steering>) -> Self {
+        Self { ports, boards, programs: Mutex::new(programs), slow: Mutex::default() }
+    }
+
+    /// Each port's XDP program, for whoever steers. Dropping them detaches them.
+    pub fn programs(&self) -> MutexGuard<'_, Vec<Steering>> {
+        self.programs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Changes what is told.
     pub fn update(&self, change: impl FnOnce(&mut Slow)) {
         change(&mut self.slow.lock().unwrap_or_else(PoisonError::into_inner));
@@ -66,7 +72,7 @@ impl Observatory {
     }
 
     fn steering(&self, f: &mut Families) {
-        let programs = self.steering.lock().unwrap_or_else(PoisonError::into_inner);
+        let programs = self.programs();
         for (port, program) in self.ports.iter().zip(programs.iter()) {
             let Ok(counters) = program.counters() else { continue };
             for (reason, count) in counters.iter() {

@@ -1,0 +1,168 @@
+//! A gateway from start to stop, and the one loop that runs its control plane.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+use super::RunError;
+use super::launch::{self, Crew};
+use super::steer::Steered;
+use super::watch::FileWatch;
+use crate::config::{Config, Plan};
+use crate::control::engine::{Engine, EnginePort};
+use crate::control::keeper::{Changes, Keeper, LinkChange};
+use crate::tables::TablesWriter;
+use crate::tables::handover;
+use crate::telemetry::http;
+use crate::telemetry::metrics::Observatory;
+
+/// How long a start waits for neighbours to answer before packets are taken all the same.
+const RESOLVE_FOR: Duration = Duration::from_secs(1);
+/// How often workers are looked after and what is told is brought up to date.
+const TEND_EVERY: Duration = Duration::from_millis(250);
+
+/// A running gateway.
+pub(super) struct Gateway {
+    pub(super) config: Config,
+    pub(super) engine: Engine,
+    pub(super) observatory: Arc<Observatory>,
+    crew: Crew,
+}
+
+/// What the gateway is told from outside.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, RunError> {
+        let on = |kind| signal(kind).map_err(RunError::system("listening for signals"));
+        Ok(Self {
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+            hangup: on(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// Starts a gateway, runs it until SIGTERM or SIGINT, and takes everything down again.
+pub(super) async fn run(path: &Path, config: Config, plan: &Plan) -> Result<(), RunError> {
+    // first of all, so that no signal finds the default action
+    let mut signals = Signals::new()?;
+    let mut file = FileWatch::start(path);
+    let mut gateway = Gateway::start(config, plan).await?;
+    let outcome = gateway.serve(path, &mut signals, &mut file).await;
+    gateway.stop();
+    outcome
+}
+
+impl Gateway {
+    /// Listens first, resolves next hops, then takes packets: in this order nothing that arrives finds the gateway
+    /// without an answer.
+    async fn start(config: Config, plan: &Plan) -> Result<Self, RunError> {
+        let ifindexes: Vec<u32> = plan.ports.iter().map(|p| p.ifindex).collect();
+        let keeper = Keeper::start(&ifindexes).await?;
+        let mut writer = TablesWriter::new(Vec::new(), Vec::new());
+        let (publisher, subscribers) = handover::channel(plan.cores.len(), writer.publish());
+        let benches = launch::open(&config, plan)?;
+        let listener = match config.metrics {
+            Some(address) => Some(http::listen(address).await.map_err(RunError::system("metrics"))?),
+            None => None,
+        };
+        // threads start on empty tables: nothing is steered to them yet
+        let programs = launch::attach(plan, &benches)?;
+        let crew = Crew::start(&config, plan, benches, subscribers)?;
+        let ports = plan.ports.iter().map(|p| EnginePort { ifindex: p.ifindex, mtu: Some(p.mtu) }).collect();
+        let mut engine = Engine::new(keeper, writer, publisher, ports, crew.alarm());
+        engine.load(&config.overlays, &config.routes);
+        resolve(&mut engine).await;
+
+        let observatory = Arc::new(Observatory::new(
+            plan.ports.iter().map(|p| p.name.clone()).collect(),
+            crew.boards.clone(),
+            programs,
+        ));
+        if let Some(listener) = listener {
+            tokio::spawn(http::serve(listener, observatory.clone()));
+        }
+        let gateway = Self { config, engine, observatory, crew };
+        let steered = Steered::of(&gateway.config);
+        gateway.with_programs(|role, program| steered.add(role, program))?;
+        gateway.observatory.update(|slow| slow.ready = true);
+        gateway.tell();
+        tracing::info!(workers = plan.cores.len(), cores = ?plan.cores, routes = gateway.config.routes.len(), "forwarding");
+        Ok(gateway)
+    }
+
+    /// The control plane's loop.
+    async fn serve(&mut self, path: &Path, signals: &mut Signals, file: &mut FileWatch) -> Result<(), RunError> {
+        let mut tend = interval(TEND_EVERY);
+        tend.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                changes = self.engine.changed() => self.follow(&changes),
+                _ = signals.hangup.recv() => {
+                    file.renewed();
+                    self.reload(path);
+                }
+                () = file.changed() => self.reload(path),
+                _ = tend.tick() => {
+                    self.engine.collect();
+                    self.tell();
+                    if let Some(worker) = self.crew.casualty() {
+                        return Err(RunError::WorkerDied(worker));
+                    }
+                }
+                _ = signals.terminate.recv() => return Ok(()),
+                _ = signals.interrupt.recv() => return Ok(()),
+            }
+        }
+    }
+
+    fn follow(&mut self, changes: &Changes) {
+        self.engine.absorb(changes);
+        let mut programs = self.observatory.programs();
+        for link in &changes.links {
+            let LinkChange::Changed(facts) = link else { continue };
+            for program in programs.iter_mut().filter(|p| p.ifindex() == facts.ifindex) {
+                if let Err(error) = program.set_mac(facts.mac) {
+                    tracing::error!(%error, "the XDP program does not know the port's new MAC address");
+                }
+            }
+        }
+    }
+
+    /// Brings what is told up to date.
+    pub(super) fn tell(&self) {
+        let status = self.engine.status();
+        self.observatory.update(|slow| slow.status = status);
+    }
+
+    /// Leaves interfaces as they were found, then lets workers send what they have.
+    fn stop(self) {
+        self.observatory.update(|slow| slow.ready = false);
+        self.observatory.programs().clear();
+        self.crew.dismiss();
+        tracing::info!("stopped");
+    }
+}
+
+/// Waits until every next hop has an answer, or for a second.
+async fn resolve(engine: &mut Engine) {
+    let deadline = Instant::now() + RESOLVE_FOR;
+    while !engine.is_settled() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match timeout(left, engine.changed()).await {
+            Ok(changes) => engine.absorb(&changes),
+            Err(_) => {
+                tracing::warn!("some next hops have not answered yet; forwarding begins without them");
+                return;
+            }
+        }
+    }
+}
