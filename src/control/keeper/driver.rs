@@ -106,10 +106,7 @@ impl Keeper {
             }
             let wake = self.wake(Instant::now());
             tokio::select! {
-                readable = self.listener.readable() => if let Err(e) = readable {
-                    tracing::error!("waiting for the kernel's announcements: {e}");
-                    tokio::time::sleep(LIST_AGAIN).await;
-                },
+                () = self.listener.wait() => {}
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
         }

@@ -1,7 +1,9 @@
 //! The two netlink sockets: [`Listener`] hears announcements, [`Asker`] asks and reads answers.
 
 use core::time::Duration;
+use std::future::poll_fn;
 use std::io;
+use std::task::{Poll, ready};
 
 use rtnetlink::MulticastGroup;
 use rtnetlink::packet_core::{
@@ -10,11 +12,10 @@ use rtnetlink::packet_core::{
 };
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
-use rtnetlink::sys::{Socket, SocketAddr};
+use rtnetlink::sys::{AsyncSocket, Socket, SocketAddr, TokioSocket};
 use rustix::net::sockopt::{
     Timeout, set_socket_recv_buffer_size, set_socket_recv_buffer_size_force, set_socket_timeout,
 };
-use tokio::io::unix::AsyncFd;
 
 use super::KeeperError;
 use super::ask::Request;
@@ -50,8 +51,10 @@ pub(super) struct Drained {
 
 /// The socket that hears the kernel's announcements.
 pub(super) struct Listener {
-    fd: AsyncFd<Socket>,
+    socket: TokioSocket,
     buffer: Vec<u8>,
+    /// What the wait for a datagram ended with; the datagram, if any, is in the buffer.
+    held: Option<io::Result<SocketAddr>>,
 }
 
 impl Listener {
@@ -59,26 +62,34 @@ impl Listener {
     ///
     /// # Errors
     /// When the socket cannot be made or a subscription is refused.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with IO enabled.
     pub(super) fn subscribe(receive_buffer: usize) -> Result<Self, KeeperError> {
         let open = |source| KeeperError::Open { purpose: "hear the kernel's announcements", source };
-        let mut socket = Socket::new(NETLINK_ROUTE).map_err(open)?;
+        let mut socket = TokioSocket::new(NETLINK_ROUTE).map_err(open)?;
+        let inner = socket.socket_mut();
         // Beyond net.core.rmem_max needs CAP_NET_ADMIN; without it, as much as there is to be had.
-        if set_socket_recv_buffer_size_force(&socket, receive_buffer).is_err() {
-            set_socket_recv_buffer_size(&socket, receive_buffer).map_err(|e| open(e.into()))?;
+        if set_socket_recv_buffer_size_force(&*inner, receive_buffer).is_err() {
+            set_socket_recv_buffer_size(&*inner, receive_buffer).map_err(|e| open(e.into()))?;
         }
-        socket.set_non_blocking(true).map_err(open)?;
-        socket.bind_auto().map_err(open)?;
+        inner.bind_auto().map_err(open)?;
         for (group, name) in GROUPS {
-            socket.add_membership(group as u32).map_err(|source| KeeperError::Subscribe { group: name, source })?;
+            inner.add_membership(group as u32).map_err(|source| KeeperError::Subscribe { group: name, source })?;
         }
-        let fd = AsyncFd::register(socket).map_err(open)?;
-        Ok(Self { fd, buffer: Vec::with_capacity(DATAGRAM) })
+        Ok(Self { socket, buffer: Vec::with_capacity(DATAGRAM), held: None })
     }
 
-    /// Waits until something may be read; the caller must [`drain`](Self::drain) before it waits again.
-    pub(super) async fn readable(&self) -> io::Result<()> {
-        // Cleared before the drain, so that what arrives during it sets it again.
-        self.fd.readable().await.map(|mut guard| guard.clear_ready())
+    /// Waits until there is something for [`drain`](Self::drain). Cancel-safe: what was read is kept for that.
+    pub(super) async fn wait(&mut self) {
+        poll_fn(|cx| {
+            if self.held.is_none() {
+                self.buffer.clear();
+                self.held = Some(ready!(self.socket.poll_recv_from(cx, &mut self.buffer)));
+            }
+            Poll::Ready(())
+        })
+        .await;
     }
 
     /// Reads what is waiting, in order, and hands each message (type, payload) to `hear`. Never waits.
@@ -86,8 +97,14 @@ impl Listener {
         let mut out = Drained { empty: false, lost: false };
         for _ in 0..DRAIN {
             match self.read() {
-                Ok(true) => messages(&self.buffer, |m| hear(m.message_type(), m.payload())),
-                Ok(false) => out.lost = true, // cut short
+                Ok(from) if from.port_number() != 0 => {} // not from the kernel
+                Ok(_) => {
+                    let whole = messages(&self.buffer, |m| hear(m.message_type(), m.payload()));
+                    if !whole {
+                        out.lost = true;
+                        self.buffer.reserve(self.buffer.capacity() + DATAGRAM);
+                    }
+                }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                     out.empty = true;
                     break;
@@ -106,21 +123,13 @@ impl Listener {
         out
     }
 
-    /// Reads one datagram into the buffer: false when it did not fit (the buffer is then made larger).
-    fn read(&mut self) -> io::Result<bool> {
+    /// Reads one datagram into the buffer, or takes the one that is there.
+    fn read(&mut self) -> io::Result<SocketAddr> {
+        if let Some(held) = self.held.take() {
+            return held;
+        }
         self.buffer.clear();
-        let room = self.buffer.capacity();
-        let (socket, buffer) = (self.fd.get_ref(), &mut self.buffer);
-        let (length, from) = socket.recv_from(buffer, libc::MSG_DONTWAIT | libc::MSG_TRUNC)?;
-        if from.port_number() != 0 {
-            self.buffer.clear(); // not from the kernel
-        }
-        if length > room {
-            self.buffer.clear();
-            self.buffer.reserve(length.next_multiple_of(DATAGRAM));
-            return Ok(false);
-        }
-        Ok(true)
+        self.socket.socket_ref().recv_from(&mut self.buffer, libc::MSG_DONTWAIT).map(|(_, from)| from)
     }
 }
 
@@ -194,7 +203,7 @@ impl Asker {
         let mut end = None;
         while end.is_none() {
             self.receive()?;
-            messages(&self.buffer, |message| {
+            let whole = messages(&self.buffer, |message| {
                 if message.sequence_number() != self.sequence || end.is_some() {
                     return; // of an earlier question given up
                 }
@@ -212,6 +221,9 @@ impl Asker {
                     }
                 }
             });
+            if !whole {
+                return Err(AskError::Garbled("it was cut short".to_owned()));
+            }
         }
         match end {
             Some(0) | None => Ok(answered),
@@ -237,14 +249,8 @@ impl Asker {
     fn receive(&mut self) -> Result<(), AskError> {
         loop {
             self.buffer.clear();
-            let room = self.buffer.capacity();
-            match self.socket.recv_from(&mut self.buffer, libc::MSG_TRUNC) {
+            match self.socket.recv_from(&mut self.buffer, 0) {
                 Ok((_, from)) if from.port_number() != 0 => {}
-                Ok((length, _)) if length > room => {
-                    self.buffer.clear();
-                    self.buffer.reserve(length.next_multiple_of(DATAGRAM));
-                    return Err(AskError::Garbled(format!("it was cut short at {room} of {length} bytes")));
-                }
                 Ok(_) => return Ok(()),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e.into()),
@@ -253,14 +259,16 @@ impl Asker {
     }
 }
 
-/// Walks the messages of a datagram. What remains behind a malformed one is passed over.
-fn messages(datagram: &[u8], mut hear: impl FnMut(&NetlinkBuffer<&[u8]>)) {
+/// Walks the messages of a datagram: false when the last was cut short, for want of room in the buffer.
+fn messages(datagram: &[u8], mut hear: impl FnMut(&NetlinkBuffer<&[u8]>)) -> bool {
     let mut rest = datagram;
-    while let Ok(message) = NetlinkBuffer::new_checked(rest) {
+    while !rest.is_empty() {
+        let Ok(message) = NetlinkBuffer::new_checked(rest) else { return false };
         hear(&message);
         let step = (message.length() as usize).next_multiple_of(4); // NLMSG_ALIGN
         rest = rest.get(step..).unwrap_or_default();
     }
+    true
 }
 
 fn error_code(payload: &[u8]) -> i32 {
