@@ -83,7 +83,7 @@ impl Keeper {
     /// Replaces the set of wanted hops: new ones are looked up and their neighbours asked for at once (many new ones:
     /// as [`changed`](Self::changed) is awaited), those no longer in it are forgotten.
     pub fn watch(&mut self, keys: impl IntoIterator<Item = HopKey>) {
-        self.brain.watch(keys);
+        self.brain.watch(keys, Instant::now());
         self.listen();
         self.work();
     }
