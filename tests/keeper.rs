@@ -281,10 +281,8 @@ fn a_flush_is_survived_and_an_unreachable_host_named() {
 fn a_router_that_silently_changes_its_mac_is_found_out() {
     let Some(lab) = Lab::new("silent") else { return };
     lab.inside(async |lab| {
-        for knob in ["base_reachable_time_ms=300"] {
-            let setting = format!("net.ipv4.neigh.up0.{knob}");
-            execute(Command::new("sysctl").args(["-qw", &setting]));
-        }
+        let setting = "net.ipv4.neigh.up0.base_reachable_time_ms=300";
+        execute(Command::new("sysctl").args(["-qw", setting]));
         let mut w = lab.keeper(Settings::default()).await;
         let far = routed(FAR);
         w.keeper.watch([far]);
