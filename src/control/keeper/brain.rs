@@ -17,6 +17,8 @@ pub(super) const DEBOUNCE: Duration = Duration::from_millis(30);
 pub(super) const AUDIT: Duration = Duration::from_secs(30);
 /// How soon a lookup that failed for no reason of routing is repeated.
 pub(super) const AGAIN: Duration = Duration::from_millis(200);
+/// The longest rest between two rounds of lookups.
+const LONGEST_REST: Duration = Duration::from_millis(250);
 
 /// One thing to ask the kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -92,7 +94,10 @@ impl Brain {
     }
 
     /// Replaces the set of wanted hops. New ones are looked up and resolved first of all.
-    pub(super) fn watch(&mut self, keys: impl IntoIterator<Item = HopKey>) {
+    pub(super) fn watch(&mut self, keys: impl IntoIterator<Item = HopKey>, now: Instant) {
+        if !self.is_busy() {
+            self.round.began = now;
+        }
         let mut old = std::mem::take(&mut self.wishes);
         for key in keys {
             let wish = old.remove(&key).unwrap_or_else(|| {
@@ -239,6 +244,7 @@ impl Brain {
     /// What to ask now, at most `budget` lookups and the pokes that are due. Empty when nothing is.
     pub(super) fn asks(&mut self, now: Instant, budget: usize) -> Vec<Ask> {
         self.begin_round_if_due(now);
+        let was_busy = self.is_busy();
         let mut asks = Vec::new();
         while asks.len() < budget
             && let Some(key) = self.round.queue.pop_front()
@@ -247,6 +253,9 @@ impl Brain {
                 let from = self.local.contains_key(&from).then_some(from);
                 asks.push(Ask::Route { key, dst, from });
             }
+        }
+        if was_busy && !self.is_busy() {
+            self.round.rest_until = now + now.saturating_duration_since(self.round.began).min(LONGEST_REST);
         }
         self.pokes(now, &mut asks);
         asks
@@ -260,10 +269,6 @@ impl Brain {
     fn begin_round_if_due(&mut self, now: Instant) {
         if self.is_busy() {
             return;
-        }
-        if self.round.rest_until < self.round.began {
-            // The round has just ended.
-            self.round.rest_until = now + now.saturating_duration_since(self.round.began).min(DEBOUNCE * 8);
         }
         if self.round.next.is_some_and(|next| next.max(self.round.rest_until) <= now) {
             let routed = self.wishes.keys().filter(|key| matches!(key, HopKey::Routed { .. }));

@@ -11,8 +11,10 @@ use super::neighbour::{NeighbourKey, Poke};
 use super::socket::{Answered, AskError, Asker, Listener};
 use super::{Changes, HopKey, HopState, KeeperError, LinkFacts};
 
-/// Lookups between two looks at the announcements; some 5 µs each.
-const BUDGET: usize = 128;
+/// Lookups between two looks at the announcements; tens of microseconds each at worst.
+const BUDGET: usize = 512;
+/// How long changes are held back to be told together while a round of lookups goes on.
+const TOGETHER: Duration = Duration::from_millis(50);
 /// Attempts at a listing that does not change under the kernel's hands.
 const ATTEMPTS: usize = 4;
 /// How soon a listing that failed is tried again.
@@ -83,7 +85,7 @@ impl Keeper {
     /// Replaces the set of wanted hops: new ones are looked up and their neighbours asked for at once (many new ones:
     /// as [`changed`](Self::changed) is awaited), those no longer in it are forgotten.
     pub fn watch(&mut self, keys: impl IntoIterator<Item = HopKey>) {
-        self.brain.watch(keys);
+        self.brain.watch(keys, Instant::now());
         self.listen();
         self.work();
     }
@@ -93,9 +95,14 @@ impl Keeper {
     ///
     /// Cancel-safe: all state is in the keeper, and no change counts as told before it is returned.
     pub async fn changed(&mut self) -> Changes {
+        let began = Instant::now();
         loop {
             let heard_all = self.listen();
             self.work();
+            if self.brain.is_busy() && began.elapsed() < TOGETHER {
+                tokio::task::yield_now().await;
+                continue;
+            }
             let changes = self.brain.changes();
             if !changes.is_empty() {
                 return changes;

@@ -97,8 +97,8 @@ fn link(payload: &[u8]) -> Result<Option<Fact>, String> {
     if header.interface_family != AddressFamily::Unspec {
         return Ok(None);
     }
-    let running = LinkFlags::Up | LinkFlags::Running | LinkFlags::LowerUp;
-    let up = header.flags.contains(running);
+    // Not IFF_RUNNING: that follows the carrier by up to a second (net/core/link_watch.c), IFF_LOWER_UP at once.
+    let up = header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp);
     let mut out = Link { ifindex: header.index, name: None, mac: None, mtu: None, up };
     for nla in NlasIterator::new(payload.get(LINK_HEADER..).unwrap_or_default()) {
         let nla = nla.map_err(|e| e.to_string())?;

@@ -25,6 +25,8 @@ mod driver;
 mod fact;
 mod neighbour;
 mod socket;
+#[cfg(test)]
+mod tests;
 
 use core::fmt;
 use core::net::IpAddr;
@@ -137,7 +139,7 @@ pub struct LinkFacts {
     pub mac: Mac,
     /// Largest IP packet, in bytes, as the kernel gives it (it may exceed what [`crate::wire::Mtu`] accepts).
     pub mtu: u32,
-    /// True when it is administratively up, has carrier and is operational (RFC 2863).
+    /// True when it is administratively up and has carrier.
     pub up: bool,
     /// The host's addresses on it, each with its prefix length, in the order of the addresses.
     pub addresses: Vec<(IpAddr, u8)>,
