@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::demo::DemoOptions;
+
 /// How a command ended, as the shell sees it. The numbers are part of the interface and are in `--help`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(u8)]
@@ -74,7 +76,7 @@ pub enum Command {
     /// Builds two small overlays and a native network out of namespaces, joins them by a gateway, sends traffic through
     /// it, shows what happens, and takes everything down again. Needs root; touches no interface of the host.
     #[command(after_help = EXIT_CODES, after_long_help = with_examples(&["selvedge demo", "selvedge demo --seconds 30", "selvedge demo --plain | tee demo.log"]))]
-    Demo(DemoArgs),
+    Demo(DemoOptions),
 }
 
 fn with_examples(examples: &[&str]) -> String {
@@ -101,17 +103,6 @@ pub struct CheckArgs {
     pub no_host: bool,
 }
 
-/// Arguments of `selvedge demo`.
-#[derive(Clone, PartialEq, Eq, Debug, Args)]
-pub struct DemoArgs {
-    /// How long to send traffic, in seconds, 1 to 3600
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600))]
-    pub seconds: u32,
-    /// Print lines instead of drawing on the terminal; for pipes and logs
-    #[arg(long)]
-    pub plain: bool,
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -129,10 +120,13 @@ mod tests {
         assert_eq!(parse("selvedge run --config a.toml").unwrap(), Command::Run(RunArgs { config: config.clone() }));
         let check = Command::Check(CheckArgs { config, no_host: true });
         assert_eq!(parse("selvedge check -c a.toml --no-host").unwrap(), check);
-        assert_eq!(parse("selvedge demo").unwrap(), Command::Demo(DemoArgs { seconds: 10, plain: false }));
         assert_eq!(
-            parse("selvedge demo --seconds 3600 --plain").unwrap(),
-            Command::Demo(DemoArgs { seconds: 3600, plain: true })
+            parse("selvedge demo").unwrap(),
+            Command::Demo(DemoOptions { seconds: 10, rate: 2500, plain: false, gateway: None })
+        );
+        assert_eq!(
+            parse("selvedge demo --seconds 600 --plain").unwrap(),
+            Command::Demo(DemoOptions { seconds: 600, rate: 2500, plain: true, gateway: None })
         );
     }
 
@@ -143,7 +137,7 @@ mod tests {
             "selvedge run",
             "selvedge check",
             "selvedge demo --seconds 0",
-            "selvedge demo --seconds 3601",
+            "selvedge demo --seconds 601",
             "selvedge run --confg a.toml",
             "selvedge rn",
         ] {

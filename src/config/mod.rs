@@ -7,6 +7,7 @@ mod load;
 mod overlap;
 mod plan;
 mod plan_checks;
+pub mod probe;
 mod raw;
 mod reader;
 mod suggest;

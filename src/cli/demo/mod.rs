@@ -30,7 +30,7 @@ const ECHOES: u32 = 10;
 const TCP_BYTES: u64 = 32 << 20;
 
 /// What the demonstration may be asked for.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub struct DemoOptions {
     /// Seconds of UDP load
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]

@@ -7,8 +7,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::RunError;
-use crate::config::plan::{Attach, PortPlan};
-use crate::config::{Config, MemoryConfig, Plan, Poll, Role, Switch};
+
+use crate::config::{Attach, Config, MemoryConfig, Plan, Poll, PortPlan, Role, Switch};
 use crate::port::{
     AttachMode, Backing, Options, Pool, QueueSpec, RingSizes, Roles, SteerCapacity, Steering, Umem, Waiter, Waker,
     XdpPort, ZeroCopy,
