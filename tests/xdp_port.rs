@@ -9,7 +9,7 @@ use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use net::{A_MAC, B_MAC, GATEWAY_MACS, Net};
-use selvedge::port::host::{Interface, interface_index, xdp_features};
+use selvedge::port::host::{Interface, interface_index, kernel_release, xdp_features};
 use selvedge::port::{
     AttachMode, Backing, Burst, Options, Pool, Port, PortError, QueueSpec, RingSizes, Roles, SteerCapacity,
     SteerReason, Steering, Umem, Waiter, Woken, XdpPort, ZeroCopy,
@@ -272,6 +272,86 @@ fn failures_name_the_interface_and_leave_nothing_behind() {
         assert!(e.starts_with("v0: attaching") && e.contains("another XDP program"), "{e}");
         drop(held);
         drop(steer("v0", GATEWAY_MACS[0], ACCESS, &sockets).unwrap());
+    });
+}
+
+#[test]
+fn an_mtu_the_driver_has_no_xdp_for_is_an_error_with_a_remedy() {
+    let Some(net) = Net::new() else { return };
+    net.ip("a", "link set p0 mtu 9000"); // veth looks at its peer's
+    let attached = net.within("g", || steer("v0", GATEWAY_MACS[0], ACCESS, &[]));
+    let e = attached.err().unwrap().to_string();
+    assert!(e.contains("lower its MTU"), "{e}");
+}
+
+#[test]
+fn every_queue_has_its_socket_and_generic_mode_works_too() {
+    let Some(net) = Net::new() else { return };
+    net.ip("g", "link add v2 numrxqueues 2 numtxqueues 2 type veth peer name p2 numrxqueues 2 numtxqueues 2");
+    net.ip("g", &format!("link set p2 address {A_MAC}"));
+    net.ip("g", "link set v2 up");
+    net.ip("g", "link set p2 up");
+    net.within("g", || {
+        let [v2, p2] = ["v2", "p2"].map(|name| Interface::query(name).unwrap());
+        assert_eq!((v2.rx_queues(), p2.rx_queues()), (2, 2));
+        let mut pool = pool();
+        let specs = [(&v2, 0), (&v2, 1), (&p2, 0), (&p2, 1)];
+        let specs = specs.map(|(interface, queue)| QueueSpec { ifindex: interface.index, queue });
+        let mut ports = XdpPort::open_all(&mut pool, &specs, &SIZES, Options::default()).unwrap();
+        for mode in [AttachMode::Native, AttachMode::Generic] {
+            let sockets = [(0, ports[0].socket()), (1, ports[1].socket())];
+            let mut steering =
+                Steering::attach(v2.index, v2.mac, ACCESS, mode, SteerCapacity::default(), &sockets).unwrap();
+            steering.set_prefixes(&["10.9.0.0/16".parse().unwrap()]).unwrap();
+            let mut burst = Burst::new(64);
+            for queue in [2, 3] {
+                let mut packet = [v2.mac.0, A_MAC.0].concat();
+                packet.extend([8, 0, 0x45, 0, 0, 46, 0, 0, 0, 0, 64, 17, 0, 0, 10, 1, 0, 2, 10, 9, 0, 1]);
+                packet.resize(60, 0);
+                (0..5).for_each(|_| burst.push(pool.alloc_with(&packet).unwrap()).unwrap());
+                assert_eq!(ports[queue].tx(&mut pool, &mut burst), 5);
+                ports[queue].service(&mut pool);
+            }
+            let begun = Instant::now();
+            let mut came = [0; 2];
+            while came != [5, 5] && (mode == AttachMode::Native || came != [10, 0]) {
+                // generic veth forgets queues
+                assert!(begun.elapsed() < PATIENCE, "{mode:?}: {came:?}, {:?}", steering.counters());
+                for (port, came) in ports.iter_mut().zip(&mut came) {
+                    *came += port.rx(&mut pool, &mut burst);
+                }
+                ports.iter_mut().for_each(|port| port.service(&mut pool));
+            }
+            burst.free_into(&mut pool);
+            assert_eq!(steering.counters().unwrap().get(SteerReason::RedirectedAccess), 10);
+        }
+        let held: u32 = ports.iter().map(|p| p.held().rx + p.held().tx).sum();
+        assert_eq!(pool.free_count() + held, pool.total());
+    });
+}
+
+#[test]
+fn one_call_sends_a_burst() {
+    let Some(net) = Net::new() else { return };
+    let release: Vec<u32> = kernel_release().split('.').map_while(|n| n.parse().ok()).collect();
+    if release < vec![6, 17] {
+        println!("SKIPPED: Linux before 6.17 sends 32 frames a call");
+        return;
+    }
+    net.within("g", || {
+        let mut pool = pool();
+        let options = Options { burst: 100, ..Options::default() };
+        let port = &mut open(&mut pool, options).unwrap()[1];
+        let mut burst = Burst::new(100);
+        (0..100).for_each(|_| burst.push(pool.alloc_with(&[0xff; 60]).unwrap()).unwrap());
+        assert_eq!(port.tx(&mut pool, &mut burst), 100);
+        port.service(&mut pool); // sends
+        let begun = Instant::now();
+        while port.held().tx > 0 {
+            assert!(begun.elapsed() < PATIENCE);
+            assert_eq!(port.ring_stats().tx_ring_empty, 1, "no call but the first");
+            port.service(&mut pool); // reaps
+        }
     });
 }
 

@@ -214,13 +214,13 @@ impl Port for MemPort {
     fn tx(&mut self, pool: &mut Pool, burst: &mut Burst) -> usize {
         let mut taken = 0;
         while self.tx.len() + self.in_flight.len() < self.rings.tx {
-            let Some(mut frame) = burst.pop_front() else { break };
+            let Some(frame) = burst.pop_front() else { break };
             taken += 1;
-            if pool.packet(&mut frame).len() == 0 {
+            if pool.sendable(&frame) {
+                self.tx.push_back(frame);
+            } else {
                 self.stats.tx_invalid += 1;
                 pool.free(frame);
-            } else {
-                self.tx.push_back(frame);
             }
         }
         taken

@@ -140,16 +140,23 @@ impl Pool {
         Some(u64::from(chunk) * u64::from(self.umem.chunk_size()))
     }
 
-    /// Turns a frame to be sent into the address and length the kernel wants. Refused, with the frame, where the
-    /// kernel would drop the descriptor and never complete it: an empty packet, one that does not fit its chunk,
-    /// one of another pool.
+    /// False where the kernel would drop the descriptor and never complete it: an empty packet, one that does not
+    /// fit its chunk, one of another pool.
+    #[inline]
+    pub(super) fn sendable(&self, frame: &Frame) -> bool {
+        let Span { head, len } = frame.span;
+        frame.pool == self.id && len > 0 && u32::from(head) + u32::from(len) <= u32::from(self.umem.chunk_size())
+    }
+
+    /// Turns a frame to be sent into the address and length the kernel wants. The frame comes back if it is not
+    /// [`sendable`](Self::sendable).
     #[inline]
     pub(super) fn surrender(&mut self, frame: Frame) -> Result<(u64, u32), Frame> {
-        let Span { head, len } = frame.span;
-        let size = self.umem.chunk_size();
-        if frame.pool != self.id || len == 0 || u32::from(head) + u32::from(len) > u32::from(size) {
+        if !self.sendable(&frame) {
             return Err(frame);
         }
+        let Span { head, len } = frame.span;
+        let size = self.umem.chunk_size();
         self.ledger.moves(frame.chunk, Place::Frame, Place::Kernel);
         Ok((u64::from(frame.chunk) * u64::from(size) + u64::from(head), u32::from(len)))
     }

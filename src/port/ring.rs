@@ -3,7 +3,7 @@
 //! Indices run freely through all 2³² values and wrap; an entry's place is its index modulo the ring's size, a power
 //! of two. Each side writes one index and reads the other's.
 
-use std::sync::atomic::{AtomicU32, Ordering, fence};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// `XDP_RING_NEED_WAKEUP` (linux/if_xdp.h).
 const NEED_WAKEUP: u32 = 1;
@@ -115,11 +115,10 @@ impl<T: Copy> Producer<T> {
         self.cursor.size - self.cursor.vacant()
     }
 
-    /// True when the kernel asks to be told of new entries by a system call.
+    /// True when the kernel asks to be told of new entries by a system call. It may say so a moment after we looked:
+    /// whoever polls looks again next turn, and poll(2) tells the kernel by itself before it sleeps.
     #[inline]
     pub(super) fn needs_wakeup(&self) -> bool {
-        // The index we published must be visible before we read the flag, or both sides might wait for the other.
-        fence(Ordering::SeqCst);
         // SAFETY: valid by the contract of `new`.
         unsafe { load(self.shared.flags) & NEED_WAKEUP != 0 }
     }

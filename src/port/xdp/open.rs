@@ -96,7 +96,7 @@ impl XdpPort {
         let mut outcome = Ok(Vec::new());
         for mode in modes {
             outcome = open_with(pool, specs, sizes, options, *mode);
-            if outcome.is_ok() {
+            if !outcome.as_ref().is_err_and(about_the_driver) {
                 break;
             }
         }
@@ -108,6 +108,11 @@ impl XdpPort {
         }
         Ok(ports)
     }
+}
+
+/// False for failures that have nothing to do with zero-copy: trying without it would not help.
+fn about_the_driver(e: &PortError) -> bool {
+    !matches!(e.io().raw_os_error(), Some(libc::EBUSY | libc::EPERM | libc::ENODEV))
 }
 
 fn fail(specs: &[QueueSpec], step: &'static str, e: io::Error) -> PortError {
@@ -138,7 +143,7 @@ fn open_with(
             register(pool, fd.as_fd()).map_err(at(UMEM))?;
         }
         let rings = rings(fd.as_fd(), sizes).map_err(at("making rings (XDP_*_RING, mmap)"))?;
-        tune(fd.as_fd(), options).map_err(at("setting up busy polling (SO_PREFER_BUSY_POLL)"))?;
+        tune(fd.as_fd(), sizes, options).map_err(at("setting up busy polling (SO_PREFER_BUSY_POLL)"))?;
         match ports.first() {
             // Whoever shares a UMEM inherits the flags of its first socket, and may name none.
             Some(first) => bind(&fd, spec, libc::XDP_SHARED_UMEM, Some(first.socket())),
@@ -164,8 +169,9 @@ fn register(pool: &Pool, fd: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// Busy polling has to be had if it is asked for; the rest makes things faster on kernels that know it.
-fn tune(fd: BorrowedFd<'_>, options: Options) -> io::Result<()> {
-    let budget = i32::from(options.burst).max(32);
+fn tune(fd: BorrowedFd<'_>, sizes: &RingSizes, options: Options) -> io::Result<()> {
+    // The kernel takes 32 up to the TX ring's size; an older one sends 32 a call, and `service` calls again.
+    let budget = i32::from(options.burst).max(32).min(sizes.tx as i32);
     let _ = sys::set(fd, libc::SOL_XDP, sys::XDP_MAX_TX_SKB_BUDGET, &budget);
     if options.busy_poll_us > 0 {
         let microseconds = i32::try_from(options.busy_poll_us).unwrap_or(i32::MAX);

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader};
 
-use super::error::{ATTACH, LOAD, MAP, PortError};
+use super::error::{ATTACH, LOAD, MAP, PortError, SOCKET};
 use super::reason::SteerCounters;
 use super::sys;
 use super::tables::{SteerTables, to_io};
@@ -85,8 +85,7 @@ impl Steering {
         let mut tables = SteerTables::new(&mut program).map_err(at(LOAD))?;
         tables.configure(mac, roles).map_err(at(MAP))?;
         for (queue, fd) in sockets {
-            let entered = tables.set_socket(*queue, *fd);
-            entered.map_err(|e| PortError::new(ifindex, Some(*queue), "entering a socket into the XSKMAP", e))?;
+            tables.set_socket(*queue, *fd).map_err(|e| PortError::new(ifindex, Some(*queue), SOCKET, e))?;
         }
         let fd = program_fd(&mut program).map_err(at(LOAD))?;
         let link = sys::create_xdp_link(fd.as_fd(), ifindex, mode).map_err(at(ATTACH))?;
@@ -96,6 +95,15 @@ impl Steering {
     /// The interface's index.
     pub fn ifindex(&self) -> u32 {
         self.ifindex
+    }
+
+    /// Hands packets of `queue` to another socket from now on. Queues are those the program was attached with, or
+    /// lower ones.
+    ///
+    /// # Errors
+    /// No such queue, or what the kernel said of the socket.
+    pub fn set_socket(&mut self, queue: u32, socket: BorrowedFd<'_>) -> Result<(), PortError> {
+        self.tables.set_socket(queue, socket).map_err(|e| PortError::new(self.ifindex, Some(queue), SOCKET, e))
     }
 
     /// The interface got another MAC.
