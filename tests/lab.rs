@@ -75,7 +75,7 @@ fn pods_of_a_cluster_reach_each_other_and_nothing_is_left_behind() {
     drop(lab);
     assert_eq!(names(&instance), [""; 0]);
     assert!(t.gateway.run(|| ()).is_err(), "a handle outlives the namespace, and says so");
-    assert!(!Path::new(&format!("/run/selvedge-lab/{instance}.lock")).exists());
+    assert!(!Path::new(&format!("/run/{instance}.lock")).exists());
 }
 
 #[test]
