@@ -10,7 +10,7 @@ use super::namespace::ROOM;
 use super::{Doing, LabError, Namespace};
 
 /// Where the locks lie that tell a living lab from the leftovers of a dead one.
-const LOCKS: &str = "/run/selvedge-lab";
+const LOCKS: &str = "/run";
 /// A lab locks its file at once; an unlocked one older than this belongs to nobody.
 const NEWBORN: Duration = Duration::from_secs(5);
 
@@ -41,7 +41,6 @@ impl Lab {
         };
         let lock = lock_path(&instance);
         let saying = || format!("locking {}", lock.display());
-        fs::create_dir_all(LOCKS).doing(saying)?;
         let held = File::create(&lock).doing(saying)?;
         held.lock().doing(saying)?;
         Ok(Self { instance, lock, _held: held, made: Mutex::default() })
@@ -88,7 +87,7 @@ impl Lab {
                 removed.push(name);
             }
         }
-        for name in names_in(LOCKS) {
+        for name in names_in(LOCKS).into_iter().filter(|name| name.ends_with(".lock")) {
             let Some((instance, pid)) = owner(&name, &prefix) else { continue };
             if is_dead(&instance, pid) {
                 let _ = fs::remove_file(lock_path(&instance));

@@ -25,7 +25,6 @@ const SETTLE: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Ledger {
     pub(super) rx: f64,
-    pub(super) tx: f64,
     pub(super) forwarded: f64,
     pub(super) replied: f64,
     pub(super) dropped: f64,
@@ -36,7 +35,6 @@ impl Ledger {
         let sum = |name| samples.sum(name, &[]);
         Self {
             rx: sum("selvedge_rx_packets_total"),
-            tx: sum("selvedge_tx_packets_total"),
             forwarded: sum("selvedge_forwarded_packets_total"),
             replied: sum("selvedge_replied_packets_total"),
             dropped: sum("selvedge_dropped_packets_total"),
@@ -54,6 +52,11 @@ pub(super) fn drops(samples: &Samples) -> BTreeMap<String, f64> {
     let mut drops = samples.by("selvedge_dropped_packets_total", "reason");
     drops.retain(|_, count| *count > 0.0);
     drops
+}
+
+/// Packets forwarded, by the gateway's name of the journey.
+pub(super) fn forwarded(samples: &Samples) -> BTreeMap<String, f64> {
+    samples.by("selvedge_forwarded_packets_total", "journey")
 }
 
 /// p50, p99, p99.9 and maximum of the worst worker.
@@ -77,7 +80,7 @@ pub(super) struct Gateway {
 impl Gateway {
     /// Writes the configuration and starts `program`, or this very program, in the gateway's namespace.
     pub(super) fn start(topology: &Topology, program: Option<&Path>) -> Result<Self, DemoError> {
-        let room = Path::new("/run").join(format!("{PREFIX}{}", std::process::id()));
+        let room = room();
         let io = |e: std::io::Error| DemoError::Gateway(format!("cannot prepare {}: {e}", room.display()));
         let program = program.map_or_else(std::env::current_exe, |path| Ok(path.to_path_buf())).map_err(io)?;
         fs::create_dir_all(&room).map_err(io)?;
@@ -136,13 +139,13 @@ impl Gateway {
         }
     }
 
-    /// The ledger, as soon as it balances, or as it is after a while.
-    pub(super) fn settled_ledger(&self) -> Option<Ledger> {
+    /// The metrics as soon as the ledger balances, or as they are after a while.
+    pub(super) fn settled(&self) -> Option<Samples> {
         let deadline = Instant::now() + SETTLE;
         loop {
-            let ledger = self.scrape().ok().map(|samples| Ledger::of(&samples));
-            if ledger.is_some_and(|l| l.balances()) || Instant::now() > deadline {
-                return ledger;
+            let samples = self.scrape().ok();
+            if samples.as_ref().is_some_and(|s| Ledger::of(s).balances()) || Instant::now() > deadline {
+                return samples;
             }
             thread::sleep(Duration::from_millis(100));
         }
@@ -187,6 +190,15 @@ impl Drop for Gateway {
     }
 }
 
+/// Removes configuration and log of this very process, whatever they would have told.
+pub(super) fn discard() {
+    let _ = fs::remove_dir_all(room());
+}
+
+fn room() -> PathBuf {
+    Path::new("/run").join(format!("{PREFIX}{}", std::process::id()))
+}
+
 /// Removes configurations and logs of demonstrations that are over.
 pub(super) fn sweep() {
     for entry in fs::read_dir("/run").into_iter().flatten().flatten() {
@@ -223,7 +235,7 @@ selvedge_latency_quantile_seconds{worker="0",quantile="1"} 0.002
     fn metrics_become_a_ledger_drops_and_latency() {
         let samples = Samples::parse(TEXT);
         let ledger = Ledger::of(&samples);
-        assert_eq!(ledger, Ledger { rx: 120.0, tx: 110.0, forwarded: 109.0, replied: 1.0, dropped: 10.0 });
+        assert_eq!(ledger, Ledger { rx: 120.0, forwarded: 109.0, replied: 1.0, dropped: 10.0 });
         assert!(ledger.balances() && !Ledger { rx: 121.0, ..ledger }.balances() && !Ledger::default().balances());
         assert_eq!(drops(&samples).into_iter().collect::<Vec<_>>(), [("no_route".to_string(), 10.0)]);
         let us = latency(&samples).unwrap().map(|d| d.as_micros());

@@ -27,7 +27,7 @@ const TAG: &str = "demo";
 /// Echo requests a journey.
 const ECHOES: u32 = 10;
 /// Bytes a TCP transfer.
-const TCP_BYTES: u64 = 32 << 20;
+const TCP_BYTES: u64 = 64 << 20;
 
 /// What the demonstration may be asked for.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
@@ -97,7 +97,11 @@ pub fn run(options: DemoOptions) -> Result<(), DemoError> {
     let stop = Stop::on_signals().map_err(|e| DemoError::Host(format!("cannot listen for signals: {e}")))?;
     let outcome = perform(&options, &stop);
     // An error met on the way out is the interruption's doing.
-    if stop.asked() { Err(DemoError::Interrupted) } else { outcome }
+    if stop.asked() {
+        gateway::discard();
+        return Err(DemoError::Interrupted);
+    }
+    outcome
 }
 
 fn perform(options: &DemoOptions, stop: &Stop) -> Result<(), DemoError> {
@@ -117,13 +121,10 @@ fn perform(options: &DemoOptions, stop: &Stop) -> Result<(), DemoError> {
     let mut journeys = journeys::all(&topology);
     one_by_one(&mut journeys, &mut gateway, stop)?;
     live::run(&mut journeys, &mut gateway, options, stop)?;
-    let ledger = gateway.settled_ledger();
-    let latency = gateway.scrape().ok().and_then(|samples| gateway::latency(&samples));
-    let drops = gateway.scrape().map(|samples| gateway::drops(&samples)).unwrap_or_default();
-    let mut failures = summary::failures(&journeys, ledger.as_ref());
+    let samples = gateway.settled();
+    let mut failures = summary::failures(&journeys, samples.as_ref());
     failures.extend(gateway.stop().err());
-    let mut text = summary::table(&journeys);
-    text.push_str(&summary::totals(ledger.as_ref(), &drops, latency));
+    let text = summary::table(&journeys) + &samples.as_ref().map(summary::account).unwrap_or_default();
     say(format_args!("\n{text}"));
     if failures.is_empty() {
         gateway.forget();

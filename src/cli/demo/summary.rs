@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::gateway::Ledger;
+use super::gateway::{self, Ledger};
 use super::human;
 use super::journeys::Journey;
+use crate::lab::scrape::Samples;
 
 /// The part of a UDP load that may be lost. The sender does not care whether the machine keeps up, and a machine
 /// that runs both ends of every tunnel has moments when it does not.
@@ -57,32 +58,45 @@ pub(super) fn table(journeys: &[Journey]) -> String {
 }
 
 /// The gateway's own account.
-pub(super) fn totals(ledger: Option<&Ledger>, drops: &BTreeMap<String, f64>, latency: Option<[Duration; 4]>) -> String {
+pub(super) fn account(samples: &Samples) -> String {
     let mut text = String::new();
-    if let Some([p50, p99, p999, max]) = latency.map(|all| all.map(human)) {
+    if let Some([p50, p99, p999, max]) = gateway::latency(samples).map(|all| all.map(human)) {
         let _ = writeln!(text, "latency inside the gateway: p50 {p50}, p99 {p99}, p99.9 {p999}, max {max}");
     }
-    if let Some(l) = ledger {
-        let verdict = if l.balances() { "balances" } else { "DOES NOT BALANCE" };
-        let Ledger { rx, forwarded, replied, dropped, .. } = l;
-        let _ = writeln!(
-            text,
-            "ledger: {rx} received = {forwarded} forwarded + {replied} replied + {dropped} dropped: {verdict}"
-        );
-    }
-    for (reason, count) in drops {
+    let ledger = Ledger::of(samples);
+    let verdict = if ledger.balances() { "balances" } else { "DOES NOT BALANCE" };
+    let Ledger { rx, forwarded, replied, dropped } = ledger;
+    let _ = writeln!(
+        text,
+        "ledger: {rx} received = {forwarded} forwarded + {replied} replied + {dropped} dropped: {verdict}"
+    );
+    for (reason, count) in gateway::drops(samples) {
         let _ = writeln!(text, "  dropped, {reason}: {count}");
     }
     text
 }
 
 /// Every expectation that was not met, a sentence each.
-pub(super) fn failures(journeys: &[Journey], ledger: Option<&Ledger>) -> Vec<String> {
+pub(super) fn failures(journeys: &[Journey], samples: Option<&Samples>) -> Vec<String> {
     let mut failures: Vec<String> = journeys.iter().flat_map(shortcomings).collect();
-    match ledger {
-        None => failures.push("the gateway's metrics could not be read at the end".into()),
-        Some(ledger) if !ledger.balances() => failures.push("the gateway's ledger does not balance".into()),
-        Some(_) => {}
+    let Some(samples) = samples else {
+        failures.push("the gateway's metrics could not be read at the end".into());
+        return failures;
+    };
+    if !Ledger::of(samples).balances() {
+        failures.push("the gateway's ledger does not balance".into());
+    }
+    // What arrived must have come through the gateway, by the journey it was meant to take.
+    let forwarded = gateway::forwarded(samples);
+    let mut arrived = BTreeMap::<&str, u64>::new();
+    for journey in journeys {
+        *arrived.entry(journey.kind).or_default() += journey.udp.map_or(0, |udp| udp.received);
+    }
+    for (kind, arrived) in arrived {
+        let counted = forwarded.get(kind).copied().unwrap_or(0.0);
+        if counted < arrived as f64 {
+            failures.push(format!("{arrived} packets arrived by {kind}, but the gateway counted {counted}"));
+        }
     }
     failures
 }
@@ -121,7 +135,15 @@ mod tests {
     use crate::cli::demo::view::tests::journey;
     use crate::lab::traffic::{LoadCounts, PingReport, Transfer};
 
-    const BALANCED: Ledger = Ledger { rx: 5.0, tx: 4.0, forwarded: 3.0, replied: 1.0, dropped: 1.0 };
+    /// The account of a gateway that took in so many packets and forwarded 995 of them.
+    fn account_of(rx: u32, kind: &str) -> Samples {
+        Samples::parse(&format!(
+            "selvedge_rx_packets_total{{port=\"ul0\"}} {rx}\n\
+             selvedge_forwarded_packets_total{{journey=\"{kind}\"}} 995\n\
+             selvedge_replied_packets_total 1\n\
+             selvedge_dropped_packets_total{{reason=\"no_route\"}} 4\n"
+        ))
+    }
 
     fn good() -> Journey {
         let mut good = journey("encap", "native → blue1");
@@ -134,13 +156,13 @@ mod tests {
 
     #[test]
     fn a_good_run_has_no_failures_and_a_straight_table() {
-        assert_eq!(failures(&[good()], Some(&BALANCED)), [""; 0]);
+        let samples = account_of(1000, "encap");
+        assert_eq!(failures(&[good()], Some(&samples)), [""; 0]);
         let table = table(&[good(), journey("decap", "blue1 → native")]);
         assert!(table.contains("3/3   90 µs    800 Mb/s, hash ok  1000      995       5"), "\n{table}");
-        let totals = totals(Some(&BALANCED), &BTreeMap::from([("no_route".into(), 1.0)]), None);
         assert_eq!(
-            totals,
-            "ledger: 5 received = 3 forwarded + 1 replied + 1 dropped: balances\n  dropped, no_route: 1\n"
+            account(&samples),
+            "ledger: 1000 received = 995 forwarded + 1 replied + 4 dropped: balances\n  dropped, no_route: 4\n"
         );
     }
 
@@ -158,10 +180,16 @@ mod tests {
         for (break_it, words) in breakages {
             let mut bad = good();
             break_it(&mut bad);
-            let found = failures(&[bad], Some(&BALANCED));
+            let found = failures(&[bad], Some(&account_of(1000, "encap")));
             assert!(found.len() == 1 && found[0].contains(words), "{words}: {found:?}");
         }
-        assert_eq!(failures(&[good()], None).len(), 1);
-        assert_eq!(failures(&[good()], Some(&Ledger { rx: 6.0, ..BALANCED })).len(), 1);
+        for (samples, words) in [
+            (None, "metrics could not be read"),
+            (Some(account_of(1001, "encap")), "ledger does not balance"),
+            (Some(account_of(1000, "decap")), "995 packets arrived by encap, but the gateway counted 0"),
+        ] {
+            let found = failures(&[good()], samples.as_ref());
+            assert!(found.len() == 1 && found[0].contains(words), "{words}: {found:?}");
+        }
     }
 }

@@ -14,6 +14,8 @@ use crate::lab::{Doing, LabError, Namespace};
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Between one request and the next, so that the replies of a flood are not what is measured.
 const PAUSE: Duration = Duration::from_millis(10);
+/// Losses in a row after which a path counts as dead and is not asked any further.
+const DEAD: u32 = 3;
 /// ICMP header (RFC 792): type, code, checksum, identifier, sequence number.
 const HEADER: usize = 8;
 const ECHO_REQUEST: u8 = 8;
@@ -43,7 +45,8 @@ impl PingReport {
     }
 }
 
-/// Sends `count` echo requests of `size` bytes of payload from a namespace to `dst`, one after the other.
+/// Sends `count` echo requests of `size` bytes of payload from a namespace to `dst`, one after the other; fewer, if three
+/// in a row are lost.
 pub fn ping(ns: &Namespace, dst: Ipv4Addr, count: u32, size: usize) -> Result<PingReport, LabError> {
     let saying = || format!("pinging {dst} from {}", ns.name());
     // A datagram socket: the kernel sets identifier and checksum, checks those of the replies, and keeps others' away.
@@ -51,6 +54,7 @@ pub fn ping(ns: &Namespace, dst: Ipv4Addr, count: u32, size: usize) -> Result<Pi
     let socket = ns.run(open)?.doing(saying)?;
     set_socket_timeout(&socket, Timeout::Recv, Some(Duration::from_millis(100))).doing(saying)?;
     let mut report = PingReport::default();
+    let mut lost_in_a_row = 0;
     for sequence in 0..count {
         let request = echo_request(sequence as u16, size);
         let start = Instant::now();
@@ -61,6 +65,12 @@ pub fn ping(ns: &Namespace, dst: Ipv4Addr, count: u32, size: usize) -> Result<Pi
         {
             report.received += 1;
             report.rtts.push(start.elapsed());
+            lost_in_a_row = 0;
+        } else {
+            lost_in_a_row += 1;
+        }
+        if lost_in_a_row == DEAD {
+            break;
         }
         std::thread::sleep(PAUSE);
     }
