@@ -22,7 +22,8 @@ fn the_demonstration_carries_everything_and_leaves_nothing() {
     if !root() {
         return;
     }
-    let run = Command::new(env!("CARGO_BIN_EXE_selvedge")).args(["demo", "--plain", "--seconds", "3"]).output().unwrap();
+    let run =
+        Command::new(env!("CARGO_BIN_EXE_selvedge")).args(["demo", "--plain", "--seconds", "3"]).output().unwrap();
     let text = String::from_utf8_lossy(&run.stdout);
     assert!(run.status.success(), "{text}\n{}", String::from_utf8_lossy(&run.stderr));
     assert!(text.contains("all journeys carried everything they were given"), "{text}");

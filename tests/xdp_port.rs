@@ -347,6 +347,7 @@ fn every_reason_has_a_packet() {
     use SteerReason::*;
     const VTEP: [u8; 4] = [10, 1, 0, 1];
     const POD: [u8; 4] = [10, 9, 0, 1];
+    const OWN: [u8; 4] = [10, 9, 0, 254];
     let vlan = || [&frame(5, [0, 0], 17, VTEP, 4789)[..12], &[0x81, 0, 0, 5, 8, 0], &[0; 42]].concat();
     let cut = |len| frame(5, [0, 0], 17, VTEP, 4789)[..len].to_vec();
     let cases = [
@@ -360,6 +361,7 @@ fn every_reason_has_a_packet() {
         ("to a pod", frame(5, [0, 0], 6, POD, 80), RedirectedAccess),
         ("UDP to a pod", frame(15, [0, 0], 17, POD, 80), RedirectedAccess),
         ("a fragment to a pod", frame(5, [0x20, 9], 17, POD, 80), RedirectedAccess),
+        ("to the host itself, inside a pod prefix", frame(5, [0, 0], 6, OWN, 22), PassNotOurs),
         ("to nobody", frame(5, [0, 0], 1, [10, 8, 0, 1], 0), PassNotOurs),
         ("a short IP header", frame(4, [0, 0], 17, VTEP, 4789), PassTruncated),
         ("a cut UDP header", cut(41), PassTruncated),
@@ -378,11 +380,13 @@ fn every_reason_has_a_packet() {
         let mut ports = XdpPort::open_all(&mut pool, &[v2, p2], &SIZES, Options::default()).unwrap();
         let roles = Roles { underlay: true, access: true };
         let sockets = [(0, ports[0].socket())];
-        let capacity = SteerCapacity { vteps: 1, prefixes: 1 };
+        let capacity = SteerCapacity { vteps: 1, prefixes: 2 };
         let mut steering =
             Steering::attach(v2.ifindex, GATEWAY_MACS[0], roles, AttachMode::Native, capacity, &sockets).unwrap();
         steering.set_vteps(&[(VTEP.into(), 4789)]).unwrap();
         steering.set_prefixes(&["10.9.0.0/16".parse().unwrap()]).unwrap();
+        steering.set_own(&[[10, 9, 0, 253].into()]).unwrap();
+        steering.set_own(&[OWN.into(), "2001:db8::1".parse().unwrap()]).unwrap();
         let full = steering.add_prefixes(&["10.10.0.0/16".parse().unwrap()]).unwrap_err().to_string();
         assert!(full.contains("raise its capacity"), "{full}");
         let mut burst = Burst::new(1);

@@ -287,7 +287,7 @@ impl<P: Port, C: Clock> Worker<P, C> {
     }
 
     /// Turns until `stop` is set, resting as `idle` says; then until all that was received has left, for at most
-    /// [`DRAIN_FOR`]. `waiter` is what an adaptive worker sleeps on.
+    /// 200 ms. `waiter` is what an adaptive worker sleeps on.
     pub fn run(&mut self, mut idle: Idle, waiter: &mut Waiter, stop: &AtomicBool) {
         while !stop.load(Ordering::Relaxed) {
             let frames = self.turn();
