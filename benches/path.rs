@@ -9,7 +9,7 @@ mod support;
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use selvedge::path::{Limiter, Memory, Path, Tick, Verdict};
+use selvedge::path::{Memory, Path, Tick, Verdict};
 use selvedge::tables::{Action, Domain, FibWriter, FlowCache, PeerId, PortId, Tables};
 use selvedge::wire::{Packet, Prefix, Span};
 use std::net::Ipv4Addr;
@@ -53,7 +53,7 @@ fn turn(bencher: Bencher<'_, '_>, journey: &str) {
 }
 
 fn memory() -> Memory {
-    Memory { cache: FlowCache::new(65_536, settings().hasher), limiter: Limiter::new(), partial_checksums: 0 }
+    Memory::new(FlowCache::new(65_536, settings().hasher))
 }
 
 fn decide(tables: &Tables, memory: &mut Memory, port: PortId, chunk: &mut [u8], span: &mut Span) -> Verdict {

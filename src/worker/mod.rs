@@ -12,7 +12,7 @@ use idle::{Idle, Rest};
 use stats::{Board, Stats};
 
 use crate::drops::DropReason;
-use crate::path::{Journey, Limiter, Memory, Path, Tick, Verdict};
+use crate::path::{Journey, Memory, Path, Tick, Verdict};
 use crate::port::{Burst, Frame, Pool, Port, Waiter};
 use crate::tables::handover::Subscriber;
 use crate::tables::{FlowCache, PortId};
@@ -133,11 +133,7 @@ impl<P: Port, C: Clock> Worker<P, C> {
             pool,
             received: Burst::new(settings.burst),
             subscriber,
-            memory: Memory {
-                cache: FlowCache::new(settings.cache_entries, settings.hasher.clone()),
-                limiter: Limiter::new(),
-                partial_checksums: 0,
-            },
+            memory: Memory::new(FlowCache::new(settings.cache_entries, settings.hasher.clone())),
             stats: Stats::new(count),
             board: Board::new(count),
             published: Tick(0),
