@@ -96,11 +96,17 @@ fn age(pkt: &mut Packet<'_>) {
 /// Puts a peer's headers in front of an IP packet: the prebuilt block, with what depends on the packet patched in.
 #[inline]
 pub(super) fn push_outer(way: &Way, tos: u8, pkt: &mut Packet<'_>) -> Result<(), DropReason> {
-    let len = pkt.len() as u16;
     let source_port = match Ipv4::ref_from_prefix(pkt.bytes()) {
         Ok((ip, _)) => flow::source_port_v4(ip, pkt.bytes().get(ip.header_len()..).unwrap_or_default()),
         Err(_) => return Err(DropReason::IpHeader),
     };
+    push_headers(way, source_port, tos, pkt)
+}
+
+/// As [`push_outer`], with the source port worked out already.
+#[inline]
+pub(super) fn push_headers(way: &Way, source_port: u16, tos: u8, pkt: &mut Packet<'_>) -> Result<(), DropReason> {
+    let len = pkt.len() as u16;
     let room = pkt.prepend::<LEN_V4>().map_err(|_| DropReason::NoHeadroom)?;
     let header: &mut OuterV4 = zerocopy::transmute_mut!(room);
     *header = way.header;

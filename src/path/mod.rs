@@ -3,7 +3,12 @@
 //! Two ways in, [`Path::outbound`] for plain packets and [`Path::inbound`] for VXLAN packets, and one way out: what
 //! is left of either is an IP packet, which [`forward`](self) routes and gives new headers. So there is one place
 //! each where a header comes off, where a route is looked up, and where a header goes on.
+//!
+//! In front of both stands a fast path for frames of the plainest shape. It accepts or says nothing: whatever it does
+//! not forward goes the careful way from the start, and what it forwards the careful way would have forwarded to the
+//! byte (`tests/fuzz.rs` compares the two on millions of packets).
 
+mod fast;
 mod forward;
 mod limit;
 mod parse;
@@ -123,12 +128,30 @@ impl Path<'_> {
     /// A plain frame that came in by access port `port`.
     #[inline]
     pub fn outbound(&mut self, port: PortId, pkt: &mut Packet<'_>) -> Verdict {
-        self.plain(port, pkt).unwrap_or_else(Verdict::Drop)
+        match self.fast_outbound(pkt) {
+            Some(verdict) => verdict,
+            None => self.careful_outbound(port, pkt),
+        }
     }
 
     /// A VXLAN frame that came in by an underlay port.
     #[inline]
     pub fn inbound(&mut self, pkt: &mut Packet<'_>) -> Verdict {
+        match self.fast_inbound(pkt) {
+            Some(verdict) => verdict,
+            None => self.careful_inbound(pkt),
+        }
+    }
+
+    /// [`Path::outbound`] without its fast path, which must never decide otherwise.
+    #[inline(never)]
+    pub fn careful_outbound(&mut self, port: PortId, pkt: &mut Packet<'_>) -> Verdict {
+        self.plain(port, pkt).unwrap_or_else(Verdict::Drop)
+    }
+
+    /// [`Path::inbound`] without its fast path, which must never decide otherwise.
+    #[inline(never)]
+    pub fn careful_inbound(&mut self, pkt: &mut Packet<'_>) -> Verdict {
         self.vxlan(pkt).unwrap_or_else(Verdict::Drop)
     }
 
@@ -149,7 +172,9 @@ impl Path<'_> {
 
         let ip_at = outer.inner.start + eth::LEN;
         self.finish(pkt.bytes_mut().get_mut(ip_at..).unwrap_or_default(), &inner.ip);
-        partial::verify_outer(pkt.bytes(), &outer)?;
+        if let Some(datagram) = &outer.checked {
+            partial::verify_outer(pkt.bytes().get(datagram.clone()).unwrap_or_default(), &outer.addresses)?;
+        }
 
         self.expose(pkt, ip_at, &inner.ip)?;
         let ip = surface(pkt, inner.ip, outer.tos)?;

@@ -9,15 +9,6 @@ use crate::drops::DropReason;
 use crate::wire::ipv4::{self, Malformed, protocol};
 use crate::wire::{Ethernet, Ipv4, Mac, Udp, Vni, Vxlan, eth, udp, vxlan};
 
-/// How the outer UDP checksum presents itself.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum OuterChecksum {
-    /// Zero: none was computed (RFC 768), legal (RFC 7348 §5).
-    Absent,
-    /// To be verified over this range of the frame, pseudo-header apart.
-    Present(Range<usize>),
-}
-
 /// What the path needs of an outer header that holds together.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Outer {
@@ -27,7 +18,9 @@ pub(super) struct Outer {
     pub vni: Vni,
     pub tos: u8,
     pub addresses: [u8; 8],
-    pub checksum: OuterChecksum,
+    /// Where the UDP datagram lies in the frame, if it has a checksum. Zero says that none was computed (RFC 768), which
+    /// is legal (RFC 7348 §5).
+    pub checked: Option<Range<usize>>,
     /// Where the inner Ethernet frame lies in the frame.
     pub inner: Range<usize>,
 }
@@ -68,10 +61,7 @@ pub(super) fn outer(frame: &[u8]) -> Result<Outer, DropReason> {
         vni,
         tos: ip.tos,
         addresses: *ip.addresses(),
-        checksum: match udp.checksum {
-            [0, 0] => OuterChecksum::Absent,
-            _ => OuterChecksum::Present(datagram_at..datagram_at + udp_len),
-        },
+        checked: (udp.checksum != [0, 0]).then(|| datagram_at..datagram_at + udp_len),
         inner: datagram_at + udp::LEN + vxlan::LEN..datagram_at + udp_len,
     })
 }
@@ -99,7 +89,7 @@ pub(super) struct Ip {
 
 impl Ip {
     #[inline]
-    fn of(ip: &Ipv4) -> Self {
+    pub(super) fn of(ip: &Ipv4) -> Self {
         Self {
             src: ip.source(),
             dst: ip.destination(),

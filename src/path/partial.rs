@@ -5,7 +5,7 @@
 //! packet is told by its field, which equals the pseudo-header's sum. A finished checksum does so only by chance
 //! (2⁻¹⁶), and then computing it again yields what is there already: finishing never harms an intact packet.
 
-use super::parse::{Ip, Outer, OuterChecksum};
+use super::parse::Ip;
 use crate::drops::DropReason;
 use crate::wire::checksum::{Sum, pseudo_v4};
 use crate::wire::ipv4::protocol;
@@ -57,16 +57,14 @@ fn complete(payload: &mut [u8], at: usize, pseudo: Sum, protocol: u8) {
     }
 }
 
-/// Verifies the outer UDP checksum (RFC 7348 §5: one that is not zero must be right).
+/// Verifies the UDP checksum of an outer datagram that has one (RFC 7348 §5: one that is not zero must be right).
 ///
 /// The inner packet must have been finished before: the kernel computes the outer checksum over the inner packet as
 /// it will be once *its* checksum is finished (local checksum offload, Documentation/networking/checksum-offloads.rst).
 /// An outer checksum that is itself partial says nothing and is accepted.
 #[inline]
-pub(super) fn verify_outer(frame: &[u8], outer: &Outer) -> Result<(), DropReason> {
-    let OuterChecksum::Present(range) = &outer.checksum else { return Ok(()) };
-    let datagram = frame.get(range.clone()).unwrap_or_default();
-    let pseudo = pseudo_v4(&outer.addresses, protocol::UDP, datagram.len() as u16);
+pub(super) fn verify_outer(datagram: &[u8], addresses: &[u8; 8]) -> Result<(), DropReason> {
+    let pseudo = pseudo_v4(addresses, protocol::UDP, datagram.len() as u16);
     let field = datagram.get(UDP_CHECKSUM..udp::LEN).unwrap_or_default();
     if field == pseudo.fold() || pseudo.bytes(datagram).is_intact() {
         Ok(())

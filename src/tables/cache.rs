@@ -2,10 +2,9 @@
 
 use core::net::Ipv4Addr;
 
-use ahash::RandomState;
-
 use super::Action;
 use super::fib::Packed;
+use super::hash::Keyed;
 
 const WAYS: usize = 4;
 
@@ -36,7 +35,7 @@ pub struct Domain(pub u16);
 pub struct FlowCache {
     sets: Box<[Set]>,
     mask: u64,
-    hasher: RandomState,
+    hasher: Keyed,
 }
 
 impl core::fmt::Debug for FlowCache {
@@ -47,7 +46,7 @@ impl core::fmt::Debug for FlowCache {
 
 impl FlowCache {
     /// A cache of at least `entries` entries (rounded up to a power of two, at least 4), 16 bytes each.
-    pub fn new(entries: usize, hasher: RandomState) -> Self {
+    pub fn new(entries: usize, hasher: Keyed) -> Self {
         let sets = entries.div_ceil(WAYS).next_power_of_two();
         Self { sets: vec![Set::default(); sets].into(), mask: sets as u64 - 1, hasher }
     }
@@ -56,7 +55,7 @@ impl FlowCache {
     #[inline]
     pub fn get(&self, domain: Domain, dst: Ipv4Addr, epoch: u32) -> Option<Action> {
         let key = key(domain, dst);
-        let set = self.sets.get((self.hasher.hash_one(key) & self.mask) as usize)?;
+        let set = self.sets.get((self.hasher.hash(key) & self.mask) as usize)?;
         set.0.iter().find(|e| e.key == key && e.epoch == epoch).and_then(|e| e.action.action())
     }
 
@@ -65,7 +64,7 @@ impl FlowCache {
     #[inline]
     pub fn put(&mut self, domain: Domain, dst: Ipv4Addr, epoch: u32, action: Action) {
         let key = key(domain, dst);
-        let hash = self.hasher.hash_one(key);
+        let hash = self.hasher.hash(key);
         if let Some(set) = self.sets.get_mut((hash & self.mask) as usize) {
             let way = set.0.iter().position(|e| e.epoch != epoch).unwrap_or((hash >> 62) as usize % WAYS);
             set.0[way] = Entry { key, epoch, action: Packed::new(action) };
@@ -85,7 +84,7 @@ mod tests {
     use crate::tables::PeerId;
 
     fn cache(entries: usize) -> FlowCache {
-        FlowCache::new(entries, RandomState::with_seeds(1, 2, 3, 4))
+        FlowCache::new(entries, Keyed::new(0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7345))
     }
 
     fn pod(n: u32) -> Ipv4Addr {

@@ -9,6 +9,21 @@ pub struct Keyed {
     low: u64,
 }
 
+impl Keyed {
+    /// A key of the caller's: for tests and benchmarks that must repeat.
+    pub const fn new(high: u64, low: u64) -> Self {
+        Self { high, low }
+    }
+
+    /// The hash of a 64-bit key.
+    #[inline]
+    pub fn hash(&self, key: u64) -> u64 {
+        let mut folded = self.build_hasher();
+        folded.write_u64(key);
+        folded.finish()
+    }
+}
+
 impl Default for Keyed {
     fn default() -> Self {
         // ahash draws its keys from the system's randomness, once a process
@@ -72,7 +87,7 @@ mod tests {
 
     #[test]
     fn neighbours_spread_over_low_and_high_bits() {
-        let keyed = Keyed { high: 0x0123_4567_89ab_cdef, low: 0xfedc_ba98_7654_3211 };
+        let keyed = Keyed::new(0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3211);
         let (mut low, mut high) = ([0u32; 64], [0u32; 64]);
         for n in 0..64 * 256u128 {
             let h = keyed.hash_one(0xc000_0200_0000_0000_u128 << 16 | n << 24);

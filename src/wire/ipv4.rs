@@ -93,6 +93,15 @@ impl Ipv4 {
         Ok(Sum::ZERO.bytes(header))
     }
 
+    /// True for a header without options whose checksum is right and whose total length is at least its own: what
+    /// [`Ipv4::parse`] accepts, apart from options and from what lies behind the header.
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        self.version_ihl == PLAIN
+            && usize::from(self.total_len.get()) >= LEN
+            && Sum::ZERO.header(zerocopy::transmute_ref!(self)).is_intact()
+    }
+
     /// Bytes of header, options included.
     #[inline]
     pub const fn header_len(&self) -> usize {
@@ -136,12 +145,15 @@ impl Ipv4 {
         self.flags_offset.get() & OFFSET != 0
     }
 
-    /// Takes one off the TTL and patches the checksum (RFC 1624). The TTL must not be 0.
+    /// Takes one off the TTL and patches the checksum. The TTL must not be 0.
+    ///
+    /// RFC 1624 §3, equation 3, for a word that loses 0x0100: HC' = ~(~HC + ~0x0100), which is HC + 0x0100 with the
+    /// end-around carry, and zero instead of all ones.
     #[inline]
     pub fn decrement_ttl(&mut self) {
-        let old = [self.ttl, self.protocol];
         self.ttl = self.ttl.wrapping_sub(1);
-        self.checksum = checksum::update(self.checksum, old, [self.ttl, self.protocol]);
+        let sum = u32::from(u16::from_be_bytes(self.checksum)) + 0x0100;
+        self.checksum = ((sum + u32::from(sum >= 0xffff)) as u16).to_be_bytes();
     }
 
     /// Replaces the TOS octet and patches the checksum.
@@ -210,6 +222,16 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_decremented_ttl_is_an_updated_word(ttl in 1u8.., checksum: [u8; 2], protocol: u8) {
+            let mut bytes = header(ttl, 0);
+            let ip = Ipv4::mut_from_bytes(&mut bytes).unwrap();
+            (ip.checksum, ip.protocol) = (checksum, protocol);
+            let want = checksum::update(checksum, [ttl, protocol], [ttl - 1, protocol]);
+            ip.decrement_ttl();
+            prop_assert_eq!(ip.checksum, want);
+        }
+
         #[test]
         fn patched_headers_stay_intact(ttl in 1u8.., tos: u8, new_tos: u8) {
             let mut bytes = header(ttl, tos);

@@ -16,7 +16,7 @@ pub use addr::{AddrError, Mac, Mtu, Prefix, Vni};
 pub use eth::Ethernet;
 pub use icmp::Icmp;
 pub use ipv4::Ipv4;
-pub use outer::OuterV4;
+pub use outer::{EncapsulatedV4, OuterV4, PlainV4};
 pub use packet::{NoHeadroom, Packet, Span, TooShort};
 pub use udp::Udp;
 pub use vxlan::Vxlan;

@@ -24,6 +24,26 @@ pub struct OuterV4 {
     pub inner: Ethernet,
 }
 
+/// A whole stack of headers as it stands at the front of most VXLAN frames: no options, no tags.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct EncapsulatedV4 {
+    /// Everything in front of the inner IP packet.
+    pub outer: OuterV4,
+    /// The inner IP header.
+    pub ip: Ipv4,
+}
+
+/// The headers at the front of most plain frames.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct PlainV4 {
+    /// The link header.
+    pub eth: Ethernet,
+    /// The IP header.
+    pub ip: Ipv4,
+}
+
 /// Bytes of [`OuterV4`].
 pub const LEN_V4: usize = size_of::<OuterV4>();
 const _: () = assert!(LEN_V4 == 64);

@@ -15,6 +15,7 @@ use crate::drops::DropReason;
 use crate::path::{Journey, Memory, Path, Tick, Verdict};
 use crate::port::{Burst, Frame, Pool, Port, Waiter};
 use crate::tables::handover::Subscriber;
+use crate::tables::hash::Keyed;
 use crate::tables::{FlowCache, PortId};
 
 /// The side of the gateway a port is on, which tells how its frames are read.
@@ -52,7 +53,7 @@ pub struct Settings {
     /// Flow cache entries.
     pub cache_entries: usize,
     /// Key of the flow cache's hash, drawn per boot.
-    pub hasher: ahash::RandomState,
+    pub hasher: Keyed,
 }
 
 /// Nanoseconds between two copies of the counters to the board.
@@ -133,7 +134,7 @@ impl<P: Port, C: Clock> Worker<P, C> {
             pool,
             received: Burst::new(settings.burst),
             subscriber,
-            memory: Memory::new(FlowCache::new(settings.cache_entries, settings.hasher.clone())),
+            memory: Memory::new(FlowCache::new(settings.cache_entries, settings.hasher)),
             stats: Stats::new(count),
             board: Board::new(count),
             published: Tick(0),

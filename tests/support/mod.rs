@@ -9,6 +9,7 @@ use selvedge::drops::{DropReason, Drops};
 use selvedge::path::{Journey, Tick};
 use selvedge::port::{Backing, MemPort, MemRings, Pool, Port, Umem};
 use selvedge::tables::handover::{Publisher, channel};
+use selvedge::tables::hash::Keyed;
 use selvedge::tables::{
     Action, Dscp, HopId, NextHop, Overlay, OverlayId, Peer, PeerId, PortFacts, PortId, TablesWriter, Way,
 };
@@ -101,7 +102,7 @@ pub fn rings() -> MemRings {
 }
 
 pub fn settings() -> Settings {
-    Settings { burst: 32, cache_entries: 4096, hasher: ahash::RandomState::with_seeds(1, 2, 3, 4) }
+    Settings { burst: 32, cache_entries: 4096, hasher: Keyed::new(0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7345) }
 }
 
 pub fn overlay(name: &str, vni: u32, udp_port: u16, local: [u8; 4], mac: [u8; 6]) -> Overlay {

@@ -14,6 +14,7 @@ use crate::port::{
     XdpPort, ZeroCopy,
 };
 use crate::tables::handover::Subscriber;
+use crate::tables::hash::Keyed;
 use crate::worker::idle::Idle;
 use crate::worker::stats::Board;
 use crate::worker::{Settings, Side, Worker};
@@ -116,7 +117,7 @@ impl Crew {
         let settings = Settings {
             burst: usize::from(config.workers.burst),
             cache_entries: config.workers.cache_entries as usize,
-            hasher: ahash::RandomState::new(),
+            hasher: Keyed::default(),
         };
         let mut crew = Self { threads: vec![], wakers: vec![], stop: Arc::new(AtomicBool::new(false)), boards: vec![] };
         for (((queue, bench), subscriber), core) in benches.into_iter().enumerate().zip(subscribers).zip(&plan.cores) {
