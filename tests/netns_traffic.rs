@@ -54,6 +54,8 @@ fn what_the_gateway_sends_is_sound() {
     let samples = net.ledger();
     let drops = samples.by("selvedge_dropped_packets_total", "reason");
     assert!(drops.values().all(|n| *n == 0.0), "{drops:?}");
+    let finished = samples.sum("selvedge_partial_checksums_total", &[]);
+    assert!(finished > 1000.0, "offloads are on, so checksums come unfinished: {finished}");
 
     let emitted = emitted.stop();
     enough("emitted", &emitted, 4 * 1423);

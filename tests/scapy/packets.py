@@ -17,8 +17,8 @@ def headers(b):
     good = inner_ip()
     b.case("decap", vxlan(), {DECAP: 1}, {"native": [delivered(good)]})
     across = inner_ip(dst=GREEN.pod)
-    once = lambda ip, cluster, tos=0: lambda got: wrapped(got["green1" if cluster is GREEN else "blue1"][0], cluster, ip, tos)[0]
-    b.case("transit", vxlan(inner(across)), {TRANSIT: 1}, {"green1": 1}, judge=once(routed(across), GREEN))
+    b.case("transit", vxlan(inner(across)), {TRANSIT: 1}, {"green1": 1},
+           judge=lambda got: wrapped(got["green1"][0], GREEN, routed(across))[0])
     b.case("right outer checksum", vxlan(udp={"chksum": None}), {DECAP: 1}, {"native": [delivered(good)]})
     drop(b, "wrong outer checksum", vxlan(udp={"chksum": 0x1234}), "outer_udp_checksum")
     wrong_vnis = [vxlan(vni=v) for v in (0, 2, GREEN.vni, 0xFFFFFF)]
@@ -31,7 +31,8 @@ def headers(b):
     odd = [vxlan(header=(base | 1 << bit).to_bytes(8, "big")) for bit in reserved]
     assert len(odd) == 39
     b.case("each reserved bit", odd, {DECAP: 39}, {"native": [delivered(good)] * 39})
-    b.case("all reserved bits", vxlan(header=b"\xff\xff\xff\xff\0\0\x01\xff"), {DECAP: 1}, {"native": [delivered(good)]})
+    full = vxlan(header=b"\xff\xff\xff\xff\0\0\x01\xff")
+    b.case("all reserved bits", full, {DECAP: 1}, {"native": [delivered(good)]})
     drop(b, "first outer fragment", vxlan(flags="MF"), "outer_fragment")
     b.case("later outer fragment", vxlan(frag=100), {"pass_fragment": 1})
     drop(b, "outer source unknown", vxlan(src="192.0.2.99"), "unknown_peer")
@@ -78,7 +79,8 @@ def lengths(b):
 
 def guards(b):
     """Who may send what."""
-    drop(b, "inner VLAN tag", vxlan(Ether(src=BLUE.vtep_mac, dst=BLUE.gw_mac) / Dot1Q(vlan=5) / inner_ip()), "inner_vlan")
+    link = Ether(src=BLUE.vtep_mac, dst=BLUE.gw_mac)
+    drop(b, "inner VLAN tag", vxlan(link / Dot1Q(vlan=5) / inner_ip()), "inner_vlan")
     sources = ("01:00:5e:00:00:01", "ff:ff:ff:ff:ff:ff", "00:00:00:00:00:00", BLUE.gw_mac)
     drop(b, "inner source MAC", [vxlan(inner(src=mac)) for mac in sources], "inner_source_mac")
     others = ("02:00:00:00:00:99", "ff:ff:ff:ff:ff:ff", GREEN.gw_mac)
@@ -89,7 +91,8 @@ def guards(b):
     drop(b, "inner martians", [vxlan(inner(inner_ip(dst=d))) for d in ("224.0.0.1", "127.0.0.1", "255.255.255.255")],
          "martian")
     drop(b, "back to the sender", vxlan(inner(inner_ip(dst="10.244.1.9"))), "back_to_sender")
-    drop(b, "inner IPv6", vxlan(Ether(src=BLUE.vtep_mac, dst=BLUE.gw_mac, type=0x86DD) / Raw(payload())), "inner_not_ip")
+    ipv6 = Ether(src=BLUE.vtep_mac, dst=BLUE.gw_mac, type=0x86DD) / Raw(payload())
+    drop(b, "inner IPv6", vxlan(ipv6), "inner_not_ip")
     elsewhere = plain(inner_ip(src=NATIVE, dst="10.244.9.9"))
     b.case("native packet for no pod is the kernel's", elsewhere, {"pass_not_ours": 1}, place="native")
     bad = inner_ip(src=NATIVE, dst=BLUE.pod, chksum=0x4242)
@@ -100,8 +103,8 @@ def content(b):
     """What must not change, and what must."""
     for name, ip in (
         ("IP options", inner_ip(options=[IPOption_NOP()] * 4)),
-        ("UDP without a checksum", IP(src=BLUE.pod, dst=NATIVE, ttl=9) / UDP(sport=1, dport=PORT, chksum=0) / payload()),
-        ("UDP with a wrong checksum", IP(src=BLUE.pod, dst=NATIVE) / UDP(sport=1, dport=PORT, chksum=77) / payload()),
+        ("UDP without a checksum", IP(src=BLUE.pod, dst=NATIVE) / UDP(dport=PORT, chksum=0) / payload()),
+        ("UDP with a wrong checksum", IP(src=BLUE.pod, dst=NATIVE) / UDP(dport=PORT, chksum=77) / payload()),
         ("first fragment", inner_ip(flags="MF")),
         ("later fragment", IP(src=BLUE.pod, dst=NATIVE, frag=9, id=9, proto=17) / Raw(payload())),
         ("TTL 255", inner_ip(ttl=255)),
@@ -115,14 +118,15 @@ def content(b):
     for name, ip, at in (("UDP", udp, 26), ("TCP", tcp, 36)):
         b.case(f"unfinished {name} checksum", vxlan(inner(IP(partial(ip, at)))), {DECAP: 1, "finished": 1},
                {"native": [delivered(ip)]})
-        back = IP(bytes(ip).replace(socket.inet_aton(NATIVE), b"swap").replace(socket.inet_aton(BLUE.pod), socket.inet_aton(NATIVE)).replace(b"swap", socket.inet_aton(BLUE.pod)))
+        back = fresh(ip)
+        back.src, back.dst = NATIVE, BLUE.pod
         b.case(f"unfinished {name} checksum from the native host", plain(IP(partial(back, at))),
                {ENCAP: 1, "finished": 1}, {"blue1": 1, "blue1-pod": 1}, "native",
                lambda got: wrapped(got["blue1"][0], BLUE, routed(fresh(back)))[0])
 
 
 def fresh(ip):
-    ip = IP(bytes(ip))
+    ip = ip.copy()
     del ip.chksum, ip.payload.chksum
     return IP(bytes(ip))
 
@@ -167,7 +171,8 @@ def answers(b):
            judge=lambda got: in_tunnel(got, told) + [w for w in at_pod(got, told) if "ip_sum" not in w])
     ip = inner_ip(src=NATIVE, dst=BLUE.pod, ttl=1)
     b.case("TTL 1 from the native host", plain(ip), {"replied": 1}, {"native": 1}, "native",
-           lambda got, ip=ip: framed(got["native"][0]) + icmp_error(got["native"][0][14:], GW_ACCESS, 11, 0, 0, bytes(ip)))
+           lambda got, ip=ip: framed(got["native"][0]) + icmp_error(
+               got["native"][0][14:], GW_ACCESS, 11, 0, 0, bytes(ip)))
     quiet = [
         IP(src=BLUE.pod, dst=NATIVE, ttl=1) / ICMP(type=3, code=1) / Raw(bytes(inner_ip())[:28]),
         IP(src=BLUE.pod, dst=NATIVE, ttl=1, frag=9, proto=17) / Raw(payload()),
@@ -186,7 +191,7 @@ def answers(b):
         echo = IP(src=BLUE.pod, dst=BLUE.gw, ttl=63, id=5) / ICMP(type=8, id=77, seq=n) / Raw(payload(n))
         b.case(f"echo of {n} bytes", vxlan(inner(echo)), {"replied": 1}, {"blue1": 1, "blue1-pod": 1},
                judge=lambda got, echo=echo: echoed(got, echo))
-    others = [IP(src=BLUE.pod, dst=BLUE.gw) / UDP(dport=PORT) / payload(), IP(src=BLUE.pod, dst=BLUE.gw) / TCP(dport=22)]
+    others = [IP(src=BLUE.pod, dst=BLUE.gw) / other for other in (UDP(dport=PORT) / payload(), TCP(dport=22))]
     drop(b, "nothing but echo", [vxlan(inner(ip)) for ip in others], "not_for_us")
     own = lambda data, **f: IP(src=NATIVE, dst=BLUE.pod, proto=17, id=99, **f) / Raw(data)
     datagram = bytes(UDP(sport=4444, dport=PORT, len=1448, chksum=0)) + payload(1440)
