@@ -285,7 +285,7 @@ pub(crate) fn spawn_in(ns: &Namespace, words: &[&str], to: Stdio) -> Process {
 }
 
 /// A tool that is not there fails the test, and says what to install.
-fn missing(program: &str, error: &std::io::Error) -> ! {
+pub(crate) fn missing(program: &str, error: &std::io::Error) -> ! {
     let package = match program {
         "tshark" | "iperf3" | "tcpdump" | "ethtool" => program,
         "ip" | "ss" | "tc" => "iproute2",
