@@ -36,6 +36,8 @@ fn extra(t: &Topology, generation: usize) -> String {
 #[test]
 fn reloads_lose_nothing_of_what_does_not_change() {
     let Some(mut net) = Net::new("reload") else { return };
+    // senders, receivers and all the kernels between them share the gateway's cores: room for half a second without
+    net.edit("[metrics]", "[memory]\nframes = 32768\nrx_ring = 8192\nfill_ring = 8192\n\n[metrics]");
     let base = net.config.clone();
     net.config = base.clone() + &extra(&net.t, 0);
     net.start();
@@ -47,7 +49,8 @@ fn reloads_lose_nothing_of_what_does_not_change() {
         assert_eq!(net.scrape().sum("selvedge_routes", &[]), 1005.0);
         sleep(Duration::from_millis(400));
     }
-    assert_eq!((reloads(&net, "applied"), reloads(&net, "refused")), (8.0, 0.0), "each signal is one reload");
+    // a machine that is slow to send the signal sees the file noticed before it
+    assert!(reloads(&net, "applied") >= 8.0 && reloads(&net, "refused") == 0.0);
     let sent = load.finish(&net, &[]);
     println!("reloads of 1,250 changed routes took {times:?}; {sent} packets sent, 0 lost");
     net.finish();
