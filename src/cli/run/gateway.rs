@@ -77,7 +77,9 @@ impl Gateway {
         // threads start on empty tables: nothing is steered to them yet
         let programs = launch::attach(plan, &benches)?;
         let crew = Crew::start(&config, plan, benches, subscribers)?;
-        let ports = plan.ports.iter().map(|p| EnginePort { ifindex: p.ifindex, mtu: Some(p.mtu) }).collect();
+        // the file's MTU, not the plan's: the interface's own may grow later
+        let ports = plan.ports.iter().zip(&config.ports);
+        let ports = ports.map(|(plan, port)| EnginePort { ifindex: plan.ifindex, mtu: port.mtu }).collect();
         let mut engine = Engine::new(keeper, writer, publisher, ports, crew.alarm());
         engine.load(&config.overlays, &config.routes);
         resolve(&mut engine).await;
