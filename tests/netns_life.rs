@@ -12,7 +12,7 @@ use std::process::Output;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use netns::{Net, output_in, run_in};
+use netns::{Net, output_in, run_in, until};
 use rustix::process::Signal;
 use selvedge::lab::Namespace;
 use steady::Steady;
@@ -178,5 +178,23 @@ fn check_tells_by_its_exit_code_and_changes_nothing() {
     assert_eq!(exit, Some(3), "{said}");
     let (exit, said) = program(&t.gateway, &[PROGRAM, "check", "--config", "/nonexistent"]);
     assert_eq!(exit, Some(2), "{said}");
+    unchanged(&before, &interfaces(&net));
+}
+
+#[test]
+fn a_start_that_waits_for_neighbours_can_be_cut_short() {
+    let Some(mut net) = Net::new("short") else { return };
+    let before = interfaces(&net);
+    net.edit("vtep = \"192.0.2.11\"", "vtep = \"192.0.2.99\"");
+    net.launch();
+    assert!(until(Duration::from_secs(5), || net.programs().len() == 2), "it does not start");
+    let began = Instant::now();
+    net.process().signal(Signal::TERM).unwrap();
+    while net.process().exited().unwrap().is_none() {
+        assert!(began.elapsed() < Duration::from_millis(500), "it waits for somebody who is not there");
+        sleep(Duration::from_millis(5));
+    }
+    net.ended();
+    assert_eq!(net.programs(), [""; 0], "XDP programs left behind");
     unchanged(&before, &interfaces(&net));
 }

@@ -48,6 +48,14 @@ impl Signals {
             hangup: on(SignalKind::hangup())?,
         })
     }
+
+    /// Waits until the gateway is to end. Cancel-safe.
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 /// Starts a gateway, runs it until SIGTERM or SIGINT, and takes everything down again.
@@ -55,7 +63,11 @@ pub(super) async fn run(path: &Path, config: Config, plan: &Plan) -> Result<(), 
     // first of all, so that no signal finds the default action
     let mut signals = Signals::new()?;
     let mut file = FileWatch::start(path);
-    let mut gateway = Gateway::start(config, plan).await?;
+    let mut gateway = tokio::select! {
+        started = Gateway::start(config, plan) => started?,
+        // the programs are detached as what was started is dropped; threads end with the process
+        () = signals.end() => return Ok(()),
+    };
     let outcome = gateway.serve(path, &mut signals, &mut file).await;
     gateway.stop();
     outcome
