@@ -300,3 +300,39 @@ fn native_routes(net: &mut Net, base: &str) {
     reload(net, base);
     assert!(!flows(pod, &server), "and removed");
 }
+
+/// Until workers know the way the kernel keeps what is sent to a new prefix: the gateway never takes what it must drop.
+#[test]
+fn a_prefix_that_appears_is_taken_over_without_a_gap() {
+    let Some(mut net) = Net::new("appears") else { return };
+    let (t, base) = (net.t.clone(), net.config.clone());
+    let pod = &t.green.nodes[0].pod;
+    let without = base.replace("10.245.1.0/24", "10.245.99.0/24");
+    net.config = without.clone() + &extra(&net.t, 0);
+    net.start();
+    let load = load(&t.native, pod, 4_000);
+    for generation in 1..=4 {
+        let appears = base.clone() + &extra(&net.t, generation);
+        let before = load.counts().received;
+        reload(&mut net, &appears);
+        assert!(until(SOON, || load.counts().received > before + 100));
+        assert_eq!(drops(&net.scrape()), []);
+        load_stops(&mut net, &(without.clone() + &extra(&t, generation)), &load);
+        // what was under way when it went
+        net.stop();
+        net.start();
+    }
+    drop(load);
+    net.stop();
+}
+
+fn load_stops(net: &mut Net, text: &str, load: &selvedge::lab::traffic::UdpLoad) {
+    reload(net, text);
+    let quiet = || {
+        let before = load.counts().received;
+        sleep(Duration::from_millis(50));
+        load.counts().received == before
+    };
+    assert!(until(SOON, quiet), "it still arrives");
+    net.config = text.to_owned();
+}
