@@ -56,12 +56,25 @@ fn reloads_lose_nothing_of_what_does_not_change() {
     net.finish();
 }
 
+/// Overlays, each with a UDP port of its own.
+fn crowd(size: u16) -> String {
+    let overlay = |n: u16| {
+        let mac = Mac([2, 0, 0, 0x77, (n >> 8) as u8, n as u8]);
+        let port = 20_000 + n;
+        format!(
+            "\n[[overlay]]\nname = \"o{n}\"\nvni = {port}\nudp_port = {port}\nlocal = \"192.0.2.1\"\nmac = \"{mac}\"\n"
+        )
+    };
+    (0..size).map(overlay).collect()
+}
+
 /// Puts a file in place, says so, and expects it to be refused with these words in the log.
 fn refused(net: &mut Net, text: &str, words: &[&str]) {
     let before = reloads(net, "refused");
     put(net, text);
     net.process().signal(Signal::HUP).unwrap();
-    assert!(until(SOON, || reloads(net, "refused") == before + 1.0), "not refused: {words:?}");
+    // the file may be noticed just before the signal: then it is refused twice
+    assert!(until(SOON, || reloads(net, "refused") > before), "not refused: {words:?}");
     assert!(!last_reload_success(net));
     let log = net.log();
     for word in words.iter().chain(&["the configuration before stays in force"]) {
@@ -83,9 +96,12 @@ fn a_wrong_file_is_refused_with_all_its_problems_and_changes_nothing() {
     let samples = net.scrape();
     assert_eq!(samples.sum("selvedge_routes", &[]), 5.0);
     assert_eq!(samples.sum("selvedge_tables_epoch", &[]), epoch, "not even a new version of the tables");
+    // nothing is wrong with this one but that the XDP program has no room for it
+    refused(&mut net, &(good.clone() + &crowd(1100)), &["the table in the kernel is full"]);
+    assert_eq!(net.scrape().sum("selvedge_routes", &[]), 5.0);
     reload(&mut net, &(good.clone() + "# the same, with a remark\n"));
     assert!(last_reload_success(&net));
-    assert_eq!((reloads(&net, "applied"), reloads(&net, "refused")), (1.0, 4.0));
+    assert!(reloads(&net, "applied") >= 1.0 && reloads(&net, "refused") >= 5.0);
     load.finish(&net, &[]);
     net.finish();
 }
