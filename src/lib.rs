@@ -12,11 +12,25 @@
 //! | 3 | [`port`] | does it touch a ring, a descriptor or a pointer? (the only room with `unsafe`) | `wire` |
 //! | 2 | [`path`] | does it decide about one packet? | `tables`, `drops`, `wire` |
 //! | 1 | [`tables`] | does it remember? | `wire` |
-//! | 1 | [`drops`] | does it name a refusal? | nothing |
+//! | 1 | [`lab`] | does it build a network to try things in? (for the demonstration and the tests) | `wire` |
+//! | 0 | [`drops`] | does it name a refusal? | nothing |
 //! | 0 | [`wire`] | does it name a byte offset? | nothing |
 //!
-//! Beside the house stands [`lab`], which builds networks out of namespaces for the demonstration and the tests; it
-//! knows `wire` and nothing else of the product.
+//! # Reading order
+//!
+//! Start with [`wire::Packet`] (a view whose head moves) and [`wire::OuterV4`] (64 bytes of headers, prebuilt once and
+//! stamped per packet). Then follow one packet: [`worker::Worker::turn`] takes a burst, [`path::Path::inbound`] or
+//! [`path::Path::outbound`] decides, and what is left leaves by a [`port::Port`]. Then follow one route: a
+//! [`control::source::Event`] enters the [`control::rib::Rib`], what changes in force goes through
+//! [`control::compile::Compiler`] together with the kernel's next hops from [`control::keeper::Keeper`] into
+//! [`tables::TablesWriter`], and reaches workers by [`tables::handover`]. [`cli::run`] ties it all together.
+//!
+//! # Promises
+//!
+//! * A chunk of packet memory is in exactly one place: a [`port::Frame`] is its only token.
+//! * A packet leaves by exactly one door: forwarded, answered, or dropped for one [`drops::DropReason`].
+//! * Data-path code does not panic, allocate, lock or log, and works on one immutable version of the tables a burst.
+//! * What the kernel knows (addresses, routes, neighbours) the kernel is asked for; nothing is configured twice.
 
 pub mod cli;
 pub mod config;

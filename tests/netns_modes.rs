@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use selvedge::lab::traffic::{LoadOptions, UdpLoad, ping, udp_sweep};
+use selvedge::lab::traffic::{LoadOptions, UdpLoad, ping, tcp_transfer, udp_sweep};
 use selvedge::lab::{Host, Shape};
 
 #[path = "support/netns.rs"]
 mod netns;
 
-use netns::{Net, hosts, until};
+use netns::{Net, hosts, run_in, until};
 
 /// Ping and a few datagrams from everybody to everybody.
 fn basic(net: &Net) {
@@ -130,5 +130,38 @@ fn a_successor_need_not_wait_for_the_dead() {
         net.start();
     }
     basic(&net);
+    net.finish();
+}
+
+/// In generic mode the program runs behind segmentation offload: a sender that is a veth's other end hands over TCP
+/// segments of 64 KiB, which fit no chunk. Native mode turns that off at the other end by itself.
+#[test]
+fn generic_mode_carries_tcp_once_the_other_ends_segment() {
+    let Some(mut net) = Net::new("generictcp") else { return };
+    net.edit("[metrics]", "[xdp]\nmode = \"generic\"\n\n[metrics]");
+    for (ns, link) in [(&net.t.fabric, "gw"), (&net.t.native.ns, "eth0")] {
+        run_in(ns, &["ethtool", "-K", link, "tso", "off"]);
+    }
+    net.start();
+    let [blue, green, native] = hosts(&net.t);
+    for (from, to) in [(native, blue), (blue, green), (green, native)] {
+        let transfer = tcp_transfer(&from.ns, &to.ns, to.address, 2 << 20).unwrap();
+        assert!(transfer.hash_ok && transfer.seconds < 2.0, "{} to {}: {transfer:?}", from.ns.name(), to.ns.name());
+    }
+    net.finish();
+}
+
+#[test]
+fn larger_frames_in_larger_chunks() {
+    let Some(mut net) = Net::shaped("jumbo", Shape { mtu: 3000, ..Shape::default() }) else { return };
+    net.edit("[metrics]", "[memory]\nchunk_size = 4096\n\n[metrics]");
+    net.start();
+    let [blue, green, native] = hosts(&net.t);
+    for (from, to) in [(native, blue), (blue, green), (green, native)] {
+        let sweep = udp_sweep(&from.ns, &to.ns, to.address, 2800..=2922).unwrap();
+        assert!(sweep.complete(), "{sweep:?}");
+        let transfer = tcp_transfer(&from.ns, &to.ns, to.address, 2 << 20).unwrap();
+        assert!(transfer.hash_ok && transfer.seconds < 2.0, "{transfer:?}");
+    }
     net.finish();
 }

@@ -1,5 +1,6 @@
 //! The control plane's one loop body: events in, tables out.
 
+use core::net::IpAddr;
 use std::collections::{BTreeMap, HashSet};
 
 use super::Route;
@@ -123,6 +124,12 @@ impl Engine {
         self.keeper.link(ifindex)
     }
 
+    /// The host's own addresses on all ports.
+    pub fn own_addresses(&self) -> Vec<IpAddr> {
+        let links = self.ports.iter().filter_map(|p| self.keeper.link(p.ifindex));
+        links.flat_map(|l| l.addresses.iter().map(|(address, _)| *address)).collect()
+    }
+
     /// True once no next hop is still being asked for the first time.
     pub fn is_settled(&self) -> bool {
         self.compiler.wanted().all(|key| !matches!(self.keeper.state(&key), Err(Unready::Resolving)))
@@ -185,8 +192,8 @@ impl Engine {
             Some(link) => PortFacts {
                 mac: link.mac,
                 address: link.addresses.iter().find_map(|(a, _)| match a {
-                    core::net::IpAddr::V4(a) => Some(*a),
-                    core::net::IpAddr::V6(_) => None,
+                    IpAddr::V4(a) => Some(*a),
+                    IpAddr::V6(_) => None,
                 }),
             },
             None => PortFacts { mac: Mac::ZERO, address: None },

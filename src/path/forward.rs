@@ -6,7 +6,7 @@ use super::parse::{Ip, is_host};
 use super::{Journey, Origin, Path, Verdict};
 use crate::drops::DropReason;
 use crate::tables::{Action, HopId, PeerId, Way};
-use crate::wire::outer::LEN_V4;
+use crate::wire::outer::{LEN_V4, OuterV4};
 use crate::wire::{Ethernet, Ipv4, Packet, eth, flow};
 
 impl Path<'_> {
@@ -102,9 +102,9 @@ pub(super) fn push_outer(way: &Way, tos: u8, pkt: &mut Packet<'_>) -> Result<(),
         Err(_) => return Err(DropReason::IpHeader),
     };
     let room = pkt.prepend::<LEN_V4>().map_err(|_| DropReason::NoHeadroom)?;
-    let mut header = way.header;
+    let header: &mut OuterV4 = zerocopy::transmute_mut!(room);
+    *header = way.header;
     header.stamp(len, source_port, tos & way.tos_mask);
-    room.copy_from_slice(header.as_bytes());
     Ok(())
 }
 

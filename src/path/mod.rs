@@ -13,7 +13,7 @@ mod reply;
 pub use limit::{Limiter, Tick};
 
 use crate::drops::DropReason;
-use crate::tables::{Action, Domain, FlowCache, Miss, OverlayId, PeerId, PortId, Tables};
+use crate::tables::{Action, Domain, FlowCache, Miss, Overlay, OverlayId, PeerId, PortId, Tables, VtepKey};
 use crate::wire::{Mac, Packet, ecn, eth};
 use core::net::Ipv4Addr;
 use parse::{Inner, Ip, Outer};
@@ -84,6 +84,28 @@ pub struct Memory {
     pub limiter: Limiter,
     /// Packets whose transport checksum had to be finished.
     pub partial_checksums: u64,
+    last: LastOverlay,
+}
+
+impl Memory {
+    /// An empty memory with this cache.
+    pub fn new(cache: FlowCache) -> Self {
+        Self { cache, limiter: Limiter::new(), partial_checksums: 0, last: LastOverlay::default() }
+    }
+}
+
+/// The overlay of the packet before.
+#[derive(Clone, Copy, Debug)]
+struct LastOverlay {
+    key: VtepKey,
+    epoch: u32,
+    overlay: OverlayId,
+}
+
+impl Default for LastOverlay {
+    fn default() -> Self {
+        Self { key: VtepKey::default(), epoch: 0, overlay: OverlayId(0) }
+    }
 }
 
 /// The path of packets, for the time of one burst.
@@ -121,9 +143,9 @@ impl Path<'_> {
     #[inline]
     fn vxlan(&mut self, pkt: &mut Packet<'_>) -> Result<Verdict, DropReason> {
         let outer = parse::outer(pkt.bytes())?;
-        let (overlay, peer) = self.admit(&outer)?;
-        let inner = parse::inner(pkt.bytes().get(outer.inner.clone()).unwrap_or_default())?;
-        self.guard(overlay, peer, &inner)?;
+        let overlay = self.overlay(&outer)?;
+        let inner = parse::inner(pkt.bytes().get(outer.inner.clone()).unwrap_or_default());
+        let (peer, inner) = self.admit(overlay, &outer, inner)?;
 
         let ip_at = outer.inner.start + eth::LEN;
         self.finish(pkt.bytes_mut().get_mut(ip_at..).unwrap_or_default(), &inner.ip);
@@ -134,36 +156,75 @@ impl Path<'_> {
         self.forward(Origin::Overlay { overlay, peer }, ip, pkt)
     }
 
-    /// Is the packet for us, and from somebody we know? Whoever is no peer gets no further parsing.
+    /// The overlay that a packet is in: most often that of the packet before.
     #[inline]
-    fn admit(&self, outer: &Outer) -> Result<(OverlayId, PeerId), DropReason> {
-        let vteps = self.tables.vteps();
-        if !parse::is_host(outer.src) || vteps.is_ours(outer.src) {
-            return Err(DropReason::OuterMartian);
+    fn overlay(&mut self, outer: &Outer) -> Result<OverlayId, DropReason> {
+        let key = VtepKey::v4(outer.dst, outer.udp_port, outer.vni);
+        let epoch = self.tables.epoch();
+        if self.memory.last.key == key && self.memory.last.epoch == epoch {
+            return Ok(self.memory.last.overlay);
         }
-        let overlay = vteps.find(outer.dst, outer.udp_port, outer.vni).map_err(|miss| match miss {
-            Miss::Vtep => DropReason::NotOurVtep,
-            Miss::Vni => DropReason::UnknownVni,
-        })?;
-        let peer = self.tables.peer_by_source(overlay, outer.src).ok_or(DropReason::UnknownPeer)?;
-        Ok((overlay, peer))
+        let Some(overlay) = self.tables.vteps().find(key) else { return Err(self.stranger(outer)) };
+        self.memory.last = LastOverlay { key, epoch, overlay };
+        Ok(overlay)
     }
 
-    /// May this peer send this inner frame?
+    /// Why a packet is in no overlay of ours.
+    #[cold]
+    fn stranger(&self, outer: &Outer) -> DropReason {
+        let vteps = self.tables.vteps();
+        if !parse::is_host(outer.src) || vteps.is_ours(outer.src) {
+            return DropReason::OuterMartian;
+        }
+        match vteps.why_not(outer.dst, outer.udp_port) {
+            Miss::Vtep => DropReason::NotOurVtep,
+            Miss::Vni => DropReason::UnknownVni,
+        }
+    }
+
+    /// May whoever sent this send it? Yes, if the inner source address is routed to a peer with the outer source
+    /// address; one lookup then answers for both. What is wrong otherwise is found out in the order of the headers:
+    /// who is no peer is dropped as such, whatever the inner frame looks like.
     #[inline]
-    fn guard(&mut self, id: OverlayId, peer: PeerId, inner: &Inner) -> Result<(), DropReason> {
+    fn admit(
+        &mut self,
+        id: OverlayId,
+        outer: &Outer,
+        inner: Result<Inner, DropReason>,
+    ) -> Result<(PeerId, Inner), DropReason> {
         let overlay = self.tables.overlay(id).ok_or(DropReason::UnknownVni)?;
-        if !inner.src.is_station() || inner.src == overlay.mac {
-            return Err(DropReason::InnerSourceMac);
+        let Ok(frame) = inner else {
+            return Err(self.peer(id, outer).err().or(inner.err()).unwrap_or(DropReason::InnerShort));
+        };
+        let domain = Domain(id.0.wrapping_add(1));
+        let peer = match self.route(domain, frame.ip.src) {
+            Some(Action::Encap(peer)) if self.is_from(peer, id, outer) => peer,
+            _ => {
+                let peer = self.peer(id, outer)?;
+                guard(overlay, &frame)?;
+                if overlay.source_check {
+                    return Err(DropReason::InnerSource);
+                }
+                peer
+            }
+        };
+        guard(overlay, &frame)?;
+        Ok((peer, frame))
+    }
+
+    /// Did this peer send it?
+    #[inline]
+    fn is_from(&self, peer: PeerId, overlay: OverlayId, outer: &Outer) -> bool {
+        self.tables.peer(peer).is_some_and(|p| p.vtep == outer.src && p.overlay == overlay)
+    }
+
+    /// The peer at the outer source address.
+    #[cold]
+    fn peer(&self, overlay: OverlayId, outer: &Outer) -> Result<PeerId, DropReason> {
+        if !parse::is_host(outer.src) || self.tables.vteps().is_ours(outer.src) {
+            return Err(DropReason::OuterMartian);
         }
-        if inner.dst != overlay.mac {
-            return Err(DropReason::InnerDestinationMac);
-        }
-        let domain = Origin::Overlay { overlay: id, peer }.domain();
-        if overlay.source_check && self.route(domain, inner.ip.src) != Some(Action::Encap(peer)) {
-            return Err(DropReason::InnerSource);
-        }
-        Ok(())
+        self.tables.peer_by_source(overlay, outer.src).ok_or(DropReason::UnknownPeer)
     }
 
     /// Finishes an unfinished transport checksum, and counts it.
@@ -191,6 +252,18 @@ impl Path<'_> {
         self.memory.cache.put(domain, addr, epoch, action);
         Some(action)
     }
+}
+
+/// Are the inner frame's MAC addresses those of a frame from a VTEP to ours (IEEE 802.3)?
+#[inline]
+fn guard(overlay: &Overlay, inner: &Inner) -> Result<(), DropReason> {
+    if !inner.src.is_station() || inner.src == overlay.mac {
+        return Err(DropReason::InnerSourceMac);
+    }
+    if inner.dst != overlay.mac {
+        return Err(DropReason::InnerDestinationMac);
+    }
+    Ok(())
 }
 
 /// Brings the outer header's congestion mark to the surface (RFC 6040 §4.2).

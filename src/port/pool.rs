@@ -245,7 +245,6 @@ impl Burst {
     /// # Errors
     /// The frame itself, when there is no room for it.
     #[inline]
-    #[allow(clippy::result_large_err)] // the frame must go somewhere
     pub fn push(&mut self, frame: Frame) -> Result<(), Frame> {
         if self.frames.len() == self.capacity {
             return Err(frame);

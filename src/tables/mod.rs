@@ -7,6 +7,7 @@ use std::sync::Arc;
 pub mod cache;
 pub mod fib;
 pub mod handover;
+pub mod hash;
 pub mod ids;
 pub mod overlay;
 pub mod peer;
@@ -18,7 +19,7 @@ pub use fib::{Action, Fib, FibWriter};
 pub use ids::{HopId, OverlayId, PeerId, PortId};
 pub use overlay::{Dscp, Overlay};
 pub use peer::{NextHop, Peer, PortFacts, Way};
-pub use vteps::{Miss, Vteps};
+pub use vteps::{Miss, VtepKey, Vteps};
 
 use crate::wire::Prefix;
 use slab::Slab;

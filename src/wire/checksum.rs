@@ -44,15 +44,26 @@ impl Sum {
         Sum(self.0 + u16::from_ne_bytes(w) as u64)
     }
 
+    /// Adds the fixed part of an IPv4 header: [`Sum::bytes`] without its loop.
+    #[inline]
+    pub const fn header(self, h: &[u8; 20]) -> Sum {
+        let [a, b, c, d, e, f, g, i, rest @ ..] = *h;
+        let [j, k, l, m, n, o, p, q, r, s, t, u] = rest;
+        let first = u64::from_ne_bytes([a, b, c, d, e, f, g, i]);
+        let second = u64::from_ne_bytes([j, k, l, m, n, o, p, q]);
+        let third = u32::from_ne_bytes([r, s, t, u]);
+        let halves = (first & 0xffff_ffff) + (first >> 32) + (second & 0xffff_ffff) + (second >> 32);
+        Sum(self.0 + halves + third as u64)
+    }
+
     /// The sum in 16 bits, not complemented, in memory order.
     #[inline]
     pub const fn fold(self) -> [u8; 2] {
-        let mut s = (self.0 & 0xffff_ffff) + (self.0 >> 32);
-        s = (s & 0xffff_ffff) + (s >> 32);
-        s = (s & 0xffff) + (s >> 16);
-        s = (s & 0xffff) + (s >> 16);
-        s = (s & 0xffff) + (s >> 16);
-        (s as u16).to_ne_bytes()
+        // end-around carries (RFC 1071 §2(A)), once for each halving: a carry leaves room for itself
+        let (sum, carry) = (self.0 as u32).overflowing_add((self.0 >> 32) as u32);
+        let sum = sum + carry as u32;
+        let (sum, carry) = (sum as u16).overflowing_add((sum >> 16) as u16);
+        (sum + carry as u16).to_ne_bytes()
     }
 
     /// The checksum to store: the complement of the folded sum.
@@ -119,6 +130,11 @@ mod tests {
         #[test]
         fn whole_equals_oracle(data in proptest::collection::vec(any::<u8>(), 0..300)) {
             prop_assert_eq!(u16::from_be_bytes(Sum::ZERO.bytes(&data).checksum()), oracle(&data));
+        }
+
+        #[test]
+        fn a_header_is_bytes(data: [u8; 20]) {
+            prop_assert_eq!(Sum::ZERO.header(&data).fold(), Sum::ZERO.bytes(&data).fold());
         }
 
         #[test]

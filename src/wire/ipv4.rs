@@ -10,6 +10,9 @@ use super::checksum::{self, Sum};
 /// Bytes of a header without options.
 pub const LEN: usize = size_of::<Ipv4>();
 
+/// First octet of a header without options: version 4, five 32-bit words.
+pub const PLAIN: u8 = 0x45;
+
 /// Protocol numbers the gateway knows (IANA).
 pub mod protocol {
     /// RFC 792.
@@ -70,13 +73,24 @@ impl Ipv4 {
     /// See [`Malformed`].
     #[inline]
     pub fn parse(bytes: &[u8]) -> Result<&Ipv4, Malformed> {
-        let (ip, _) = Ipv4::ref_from_prefix(bytes).map_err(|_| Malformed::Short)?;
-        let header = bytes.get(..ip.header_len()).ok_or(Malformed::Short)?;
+        let fixed = bytes.first_chunk::<LEN>().ok_or(Malformed::Short)?;
+        let ip: &Ipv4 = zerocopy::transmute_ref!(fixed);
         let total = usize::from(ip.total_len.get());
-        if ip.version_ihl >> 4 != 4 || header.len() < LEN || total < header.len() || total > bytes.len() {
+        let sum = if ip.version_ihl == PLAIN { Sum::ZERO.header(fixed) } else { ip.sum_with_options(bytes)? };
+        if total < ip.header_len() || total > bytes.len() {
             return Err(Malformed::Header);
         }
-        if Sum::ZERO.bytes(header).is_intact() { Ok(ip) } else { Err(Malformed::Checksum) }
+        if sum.is_intact() { Ok(ip) } else { Err(Malformed::Checksum) }
+    }
+
+    /// The header's sum when it is no plain one: with options, or malformed.
+    #[cold]
+    fn sum_with_options(&self, bytes: &[u8]) -> Result<Sum, Malformed> {
+        let header = bytes.get(..self.header_len()).ok_or(Malformed::Short)?;
+        if self.version_ihl >> 4 != 4 || header.len() < LEN {
+            return Err(Malformed::Header);
+        }
+        Ok(Sum::ZERO.bytes(header))
     }
 
     /// Bytes of header, options included.

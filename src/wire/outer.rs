@@ -78,6 +78,9 @@ impl OuterV4 {
     /// (disjoint from those of the prebuilt header), and the IP checksum over all of it.
     ///
     /// `inner_len` is the length of the inner IP packet, at most 65,535 less the overhead.
+    ///
+    /// Meant to be called on a copy that is in place already: small stores after wide ones cost nothing, while wide
+    /// loads of what was just stored in small pieces would stall.
     #[inline]
     pub fn stamp(&mut self, inner_len: u16, source_port: u16, tos: u8) {
         const UDP_OVERHEAD: u16 = (udp::LEN + vxlan::LEN + eth::LEN) as u16;

@@ -9,7 +9,7 @@ const OCTAVES: usize = 40 - SUB_BITS as usize;
 /// Buckets of a [`Histogram`].
 pub const BUCKETS: usize = SUB + OCTAVES * SUB;
 
-/// A histogram of nanoseconds with logarithmic octaves and [`SUB`] linear sub-buckets in each: 16 buckets of width
+/// A histogram of nanoseconds with logarithmic octaves and 16 linear sub-buckets in each: 16 buckets of width
 /// 1, then 16 for each octave.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Histogram {

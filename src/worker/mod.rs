@@ -12,7 +12,7 @@ use idle::{Idle, Rest};
 use stats::{Board, Stats};
 
 use crate::drops::DropReason;
-use crate::path::{Journey, Limiter, Memory, Path, Tick, Verdict};
+use crate::path::{Journey, Memory, Path, Tick, Verdict};
 use crate::port::{Burst, Frame, Pool, Port, Waiter};
 use crate::tables::handover::Subscriber;
 use crate::tables::{FlowCache, PortId};
@@ -133,11 +133,7 @@ impl<P: Port, C: Clock> Worker<P, C> {
             pool,
             received: Burst::new(settings.burst),
             subscriber,
-            memory: Memory {
-                cache: FlowCache::new(settings.cache_entries, settings.hasher.clone()),
-                limiter: Limiter::new(),
-                partial_checksums: 0,
-            },
+            memory: Memory::new(FlowCache::new(settings.cache_entries, settings.hasher.clone())),
             stats: Stats::new(count),
             board: Board::new(count),
             published: Tick(0),
@@ -287,7 +283,7 @@ impl<P: Port, C: Clock> Worker<P, C> {
     }
 
     /// Turns until `stop` is set, resting as `idle` says; then until all that was received has left, for at most
-    /// [`DRAIN_FOR`]. `waiter` is what an adaptive worker sleeps on.
+    /// 200 ms. `waiter` is what an adaptive worker sleeps on.
     pub fn run(&mut self, mut idle: Idle, waiter: &mut Waiter, stop: &AtomicBool) {
         while !stop.load(Ordering::Relaxed) {
             let frames = self.turn();

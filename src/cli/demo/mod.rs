@@ -74,7 +74,7 @@ impl fmt::Display for DemoError {
             Self::Lab(e) => write!(f, "building the network failed: {e}"),
             Self::Gateway(what) => write!(f, "{what}"),
             Self::Interrupted => write!(f, "interrupted; everything the demonstration made has been removed"),
-            Self::Failed(list) => write!(f, "the demonstration failed: {}", list.join("; ")),
+            Self::Failed(list) => write!(f, "the demonstration failed:\n  {}", list.join("\n  ")),
         }
     }
 }

@@ -28,12 +28,17 @@ fn cells(journey: &Journey) -> [String; 9] {
         rtt = echo.median().map_or_else(none, human);
     }
     if let Some(t) = &journey.tcp {
-        let hash = if t.hash_ok { "hash ok" } else { "HASH WRONG" };
-        tcp = format!("{:.0} Mb/s, {hash}", t.megabits_per_second());
+        tcp = match (t.bytes, t.hash_ok) {
+            (0, _) => "NOTHING ARRIVED".into(),
+            (_, true) => format!("{:.0} Mb/s, hash ok", t.megabits_per_second()),
+            (_, false) => "BROKEN OFF OR DAMAGED".into(),
+        };
     }
     if let Some(udp) = &journey.udp {
         (sent, received, lost) = (udp.sent.to_string(), udp.received.to_string(), udp.lost.to_string());
-        delay = human(Duration::from_secs_f64(udp.latency_us[1] / 1e6));
+        if udp.received > 0 {
+            delay = human(Duration::from_secs_f64(udp.latency_us[1] / 1e6));
+        }
     }
     [journey.kind.into(), journey.label.into(), ping, rtt, tcp, sent, received, lost, delay]
 }

@@ -13,7 +13,7 @@ use super::steer::Steered;
 use super::watch::FileWatch;
 use crate::config::{Config, Plan};
 use crate::control::engine::{Engine, EnginePort};
-use crate::control::keeper::{Changes, Keeper, LinkChange};
+use crate::control::keeper::{Changes, Keeper};
 use crate::tables::TablesWriter;
 use crate::tables::handover;
 use crate::telemetry::http;
@@ -106,7 +106,11 @@ impl Gateway {
         }
         let gateway = Self { config, engine, observatory, crew };
         let steered = Steered::of(&gateway.config);
-        gateway.with_programs(|role, program| steered.add(role, program))?;
+        let own = gateway.engine.own_addresses();
+        gateway.with_programs(|role, program| {
+            program.set_own(&own)?;
+            steered.add(role, program)
+        })?;
         gateway.observatory.update(|slow| slow.ready = true);
         gateway.tell();
         tracing::info!(workers = plan.cores.len(), cores = ?plan.cores, routes = gateway.config.routes.len(), "forwarding");
@@ -140,14 +144,17 @@ impl Gateway {
 
     fn follow(&mut self, changes: &Changes) {
         self.engine.absorb(changes);
-        let mut programs = self.observatory.programs();
-        for link in &changes.links {
-            let LinkChange::Changed(facts) = link else { continue };
-            for program in programs.iter_mut().filter(|p| p.ifindex() == facts.ifindex) {
-                if let Err(error) = program.set_mac(facts.mac) {
-                    tracing::error!(%error, "the XDP program does not know the port's new MAC address");
-                }
-            }
+        if changes.links.is_empty() {
+            return;
+        }
+        let own = self.engine.own_addresses();
+        let followed = self.with_programs(|_, program| {
+            let link = self.engine.link(program.ifindex());
+            link.map_or(Ok(()), |l| program.set_mac(l.mac))?;
+            program.set_own(&own)
+        });
+        if let Err(error) = followed {
+            tracing::error!(%error, "the XDP program does not know the ports' new addresses");
         }
     }
 

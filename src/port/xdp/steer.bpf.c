@@ -135,8 +135,12 @@ static __always_inline __u32 access(const struct iphdr *ip)
 {
 	struct prefix4_key key = { .bits = 32 };
 
+	const __u8 *take;
+
 	__builtin_memcpy(key.addr, &ip->daddr, 4);
-	return bpf_map_lookup_elem(&prefixes4, &key) ? REDIRECTED_ACCESS : PASS_NOT_OURS;
+	/* the host's own addresses stand in the trie, too, with a value of 0 */
+	take = bpf_map_lookup_elem(&prefixes4, &key);
+	return take && *take ? REDIRECTED_ACCESS : PASS_NOT_OURS;
 }
 
 static __always_inline int same_mac(const __u8 *a, const __u8 *b)

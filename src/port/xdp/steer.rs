@@ -174,6 +174,15 @@ impl Steering {
         self.retain_prefixes(prefixes)
     }
 
+    /// Leaves packets to these addresses, which are the host's own, to the kernel, whatever prefix holds them: a route
+    /// that covers them must not cut the host off. Replaces the addresses given before; IPv6 is left alone anyway.
+    ///
+    /// # Errors
+    /// What the kernel said of the map.
+    pub fn set_own(&mut self, addresses: &[IpAddr]) -> Result<(), PortError> {
+        self.tables.set_own(addresses).map_err(|e| PortError::new(self.ifindex, None, MAP, e))
+    }
+
     /// VTEPs and prefixes in force.
     pub fn loaded(&self) -> (usize, usize) {
         self.tables.loaded()

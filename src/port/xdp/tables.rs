@@ -27,7 +27,12 @@ pub(super) struct SteerTables {
     counters: PerCpuArray<MapData, u64>,
     loaded_vteps: HashSet<(IpAddr, u16)>,
     loaded_prefixes: HashSet<Prefix>,
+    own: HashSet<Prefix>,
 }
+
+/// Values of the prefix map: what the longest match says of a packet.
+const LEAVE: u8 = 0;
+const TAKE: u8 = 1;
 
 impl SteerTables {
     /// Takes the maps out of the loaded object.
@@ -40,6 +45,7 @@ impl SteerTables {
             counters: take(program, "counters")?,
             loaded_vteps: HashSet::new(),
             loaded_prefixes: HashSet::new(),
+            own: HashSet::new(),
         })
     }
 
@@ -79,7 +85,9 @@ impl SteerTables {
     pub(super) fn add_prefixes(&mut self, prefixes: &[Prefix]) -> io::Result<()> {
         for prefix in prefixes {
             if !self.loaded_prefixes.contains(prefix) {
-                self.prefixes.insert(&prefix_key(*prefix)?, 1, 0).map_err(to_io)?;
+                if !self.own.contains(prefix) {
+                    self.prefixes.insert(&prefix_key(*prefix)?, TAKE, 0).map_err(to_io)?;
+                }
                 self.loaded_prefixes.insert(*prefix);
             }
         }
@@ -89,7 +97,9 @@ impl SteerTables {
     pub(super) fn remove_prefixes(&mut self, prefixes: &[Prefix]) -> io::Result<()> {
         for prefix in prefixes {
             if self.loaded_prefixes.contains(prefix) {
-                absent_is_fine(self.prefixes.remove(&prefix_key(*prefix)?))?;
+                if !self.own.contains(prefix) {
+                    absent_is_fine(self.prefixes.remove(&prefix_key(*prefix)?))?;
+                }
                 self.loaded_prefixes.remove(prefix);
             }
         }
@@ -100,6 +110,23 @@ impl SteerTables {
         let keep: HashSet<&Prefix> = prefixes.iter().collect();
         let gone: Vec<Prefix> = self.loaded_prefixes.iter().filter(|p| !keep.contains(p)).copied().collect();
         self.remove_prefixes(&gone)
+    }
+
+    /// Addresses of the host stand in the same trie as host prefixes that say "leave": the longest match wins.
+    pub(super) fn set_own(&mut self, addresses: &[IpAddr]) -> io::Result<()> {
+        let own: HashSet<Prefix> = addresses.iter().filter(|a| a.is_ipv4()).map(|a| Prefix::host(*a)).collect();
+        for prefix in self.own.difference(&own) {
+            let key = prefix_key(*prefix)?;
+            match self.loaded_prefixes.contains(prefix) {
+                true => self.prefixes.insert(&key, TAKE, 0).map_err(to_io)?,
+                false => absent_is_fine(self.prefixes.remove(&key))?,
+            }
+        }
+        for prefix in own.difference(&self.own) {
+            self.prefixes.insert(&prefix_key(*prefix)?, LEAVE, 0).map_err(to_io)?;
+        }
+        self.own = own;
+        Ok(())
     }
 
     pub(super) fn loaded(&self) -> (usize, usize) {

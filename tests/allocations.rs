@@ -1,0 +1,62 @@
+//! The steady path allocates nothing: a counting allocator watches whole turns, table updates included.
+
+mod support;
+
+use selvedge::path::Journey;
+use support::frames::Ip;
+use support::*;
+
+const TURNS: usize = 1000;
+
+/// A gateway fed without end on both sides: every journey, an answer, drops, and a partial checksum.
+fn busy() -> Gateway {
+    let mut g = Gateway::new();
+    let mut partial = Ip::tcp(BLUE_POD, NATIVE, (1, 22), b"x");
+    partial.unfinish(16);
+    let inner = [
+        Ip::udp(BLUE_POD, GREEN_POD, (1, 2), b"transit"),
+        Ip::udp(BLUE_POD, NATIVE, (1, 2), b"decap"),
+        Ip::udp(BLUE_POD, NOWHERE, (1, 2), b"no route"),
+        Ip::echo(BLUE_POD, BLUE_ADDRESS, b"answered"),
+        partial,
+    ];
+    g.worker.wire(UNDERLAY).1.feed(inner.iter().map(|ip| from_blue(ip).frame()).collect());
+    let outward = [Ip::udp(NATIVE, BLUE_POD, (1, 2), b"encap"), Ip::udp(NATIVE, DEAD_POD, (1, 2), b"no neighbour")];
+    g.worker.wire(ACCESS).1.feed(outward.iter().map(plain).collect());
+    for port in [UNDERLAY, ACCESS] {
+        g.worker.wire(port).1.count_only();
+    }
+    g
+}
+
+#[test]
+fn turns_allocate_nothing() {
+    let mut g = busy();
+    g.worker.turn();
+    let counts = allocation_counter::measure(|| {
+        for _ in 0..TURNS {
+            g.worker.turn();
+        }
+    });
+    assert_eq!((counts.count_total, counts.bytes_total), (0, 0));
+    let stats = g.worker.stats().clone();
+    assert!(stats.received() >= TURNS as u64 * 32, "the turns were not empty: {}", stats.received());
+    for journey in [Journey::Encap, Journey::Decap, Journey::Transit] {
+        assert!(stats.journeys[journey as usize] > TURNS as u64, "{}", journey.label());
+    }
+    assert!(stats.replied > 0 && stats.drops.total() > 0 && stats.partial_checksums > 0);
+}
+
+#[test]
+fn taking_new_tables_neither_allocates_nor_frees() {
+    let mut g = busy();
+    g.worker.turn();
+    for _ in 0..20 {
+        g.publish();
+        let counts = allocation_counter::measure(|| {
+            g.worker.turn();
+        });
+        assert_eq!((counts.count_total, counts.count_current), (0, 0), "the old version went back to its maker");
+    }
+    assert_eq!(g.publisher.adopted(), g.worker.stats().epoch as u32);
+}

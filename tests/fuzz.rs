@@ -1,0 +1,117 @@
+//! Ten million mutated packets: nothing panics, no book goes out of balance, no chunk is lost.
+//!
+//! A fuzzer that runs on the installed toolchain, in a test: seeded, so that a failure repeats. `SELVEDGE_FUZZ_SEED`
+//! and `SELVEDGE_FUZZ_PACKETS` choose others. In debug builds (bounds of arithmetic checked) fewer run.
+
+mod support;
+
+use selvedge::tables::PortId;
+use support::frames::Ip;
+use support::*;
+
+/// SplitMix64 (Steele, Lea, Flood 2014): small, and good enough to choose mutations.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        (self.roll() % n.max(1) as u64) as usize
+    }
+}
+
+/// Good packets of every kind, to be spoilt.
+fn seeds() -> Vec<(PortId, Vec<u8>)> {
+    let inner = [
+        Ip::udp(BLUE_POD, GREEN_POD, (1000, 2000), b"payload"),
+        Ip::tcp(BLUE_POD, NATIVE, (1000, 22), b"payload"),
+        Ip::echo(BLUE_POD, BLUE_ADDRESS, b"ping"),
+        Ip::udp(BLUE_POD, NATIVE, (1, 2), &[7; 1400]),
+    ];
+    let mut seeds: Vec<_> = inner.iter().map(|ip| (UNDERLAY, from_blue(ip).frame())).collect();
+    seeds.extend(inner.iter().map(|ip| (UNDERLAY, from_blue(ip).frame_with_checksum())));
+    for dst in [BLUE_POD, GREEN_POD, BLUE_ADDRESS] {
+        seeds.push((ACCESS, plain(&Ip::udp(NATIVE, dst, (5, 6), b"payload"))));
+        seeds.push((ACCESS, plain(&Ip::tcp(NATIVE, dst, (5, 6), b"payload"))));
+        seeds.push((ACCESS, plain(&Ip::echo(NATIVE, dst, &[1; 1420]))));
+    }
+    seeds
+}
+
+/// Flips, overwrites, inserts, cuts; most often in the headers. Half of the time the IP checksums are made right
+/// again, so that mutations get past them.
+fn mutate(frame: &mut Vec<u8>, dice: &mut Dice) {
+    for _ in 0..1 + dice.below(3) {
+        let at = if dice.below(4) > 0 { dice.below(frame.len().min(110)) } else { dice.below(frame.len()) };
+        match dice.below(8) {
+            0..=2 if !frame.is_empty() => frame[at] ^= 1 << dice.below(8),
+            3..=4 if !frame.is_empty() => frame[at] = dice.roll() as u8,
+            5 => frame.truncate(at),
+            6 if frame.len() < 1600 => frame.insert(at, dice.roll() as u8),
+            _ if !frame.is_empty() => frame[at] = [0, 0xff, 0x7f, 0x80][dice.below(4)],
+            _ => frame.push(0),
+        }
+    }
+    if dice.below(2) == 0 {
+        mend(frame, 14);
+        mend(frame, 64);
+    }
+}
+
+/// Makes the checksum of an IP header without options at `at` right.
+fn mend(frame: &mut [u8], at: usize) {
+    if let Some(header) = frame.get_mut(at..at + 20) {
+        header[10..12].fill(0);
+        let sum = support::frames::checksum(header);
+        header[10..12].copy_from_slice(&sum);
+    }
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
+}
+
+#[test]
+fn mutated_packets_neither_panic_nor_unbalance() {
+    let packets = number("SELVEDGE_FUZZ_PACKETS", if cfg!(debug_assertions) { 500_000 } else { 10_000_000 });
+    let seed = number("SELVEDGE_FUZZ_SEED", 0x5e1f_ed6e);
+    println!("{packets} packets from seed {seed}");
+    let (mut g, mut dice, seeds) = (Gateway::new(), Dice(seed), seeds());
+    for port in [UNDERLAY, ACCESS] {
+        g.worker.wire(port).1.count_only();
+    }
+    let mut frame = Vec::with_capacity(2048);
+    let mut sent = 0u64;
+    while sent < packets {
+        for _ in 0..32 {
+            let (port, good) = &seeds[dice.below(seeds.len())];
+            frame.clone_from(good);
+            mutate(&mut frame, &mut dice);
+            let (pool, wire) = g.worker.wire(*port);
+            sent += u64::from(wire.inject(pool, &frame));
+        }
+        while g.worker.turn() > 0 {}
+    }
+    let stats = g.worker.stats().clone();
+    assert_eq!((stats.received(), stats.found()), (sent, stats.total));
+    assert_eq!(stats.received(), stats.accounted());
+    let reasons = stats.drops.iter().filter(|(_, n)| *n > 0).count();
+    assert!(reasons > 20, "mutations reached only {reasons} reasons: {:?}", stats.drops);
+    assert!(stats.journeys[..3].iter().all(|n| *n > 1000), "{:?}", stats.journeys);
+}
+
+#[test]
+fn every_truncation_of_every_seed_is_survived() {
+    let mut g = Gateway::new();
+    for (port, frame) in seeds() {
+        for len in 0..frame.len() {
+            g.receive(port, &[&frame[..len]]);
+        }
+    }
+}

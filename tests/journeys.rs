@@ -1,0 +1,299 @@
+//! The three journeys over in-memory ports: every byte of what leaves is compared with what the RFCs say, written by
+//! hand.
+
+mod support;
+
+use selvedge::path::Journey;
+use support::frames::{Ip, Vxlan, checksum, ethernet, ones_sum, udp};
+use support::*;
+
+/// Takes a VXLAN frame apart: (outer Ethernet and IP header, UDP header, VXLAN header, inner frame).
+fn apart(frame: &[u8]) -> (&[u8], &[u8], &[u8], &[u8]) {
+    (&frame[..34], &frame[34..42], &frame[42..50], &frame[50..])
+}
+
+/// What an IP packet looks like one hop later.
+fn one_hop_later(ip: &Ip) -> Vec<u8> {
+    let mut ip = ip.clone();
+    ip.ttl -= 1;
+    ip.bytes()
+}
+
+/// The outer header a peer must see: DF, TTL 64, no identification, right lengths and checksum.
+fn expect_outer(outer: &[u8], (src, dst): ([u8; 4], [u8; 4]), tos: u8, inner_len: usize) {
+    assert_eq!(outer[..14], ethernet(ROUTER, PORT_MACS[0], 0x0800, &[])[..], "to the next hop, from our port");
+    let total = (20 + 8 + 8 + inner_len) as u16;
+    let mut want = vec![0x45, tos];
+    want.extend(total.to_be_bytes());
+    want.extend([0, 0, 0x40, 0, 64, 17, 0, 0]);
+    want.extend(src);
+    want.extend(dst);
+    let sum = checksum(&want);
+    want[10..12].copy_from_slice(&sum);
+    assert_eq!(outer[14..], want[..]);
+}
+
+fn expect_udp(header: &[u8], port: u16, inner_len: usize) {
+    assert!(u16::from_be_bytes([header[0], header[1]]) >= 49_152, "RFC 7348 §5: a dynamic source port");
+    let want = [port.to_be_bytes(), ((16 + inner_len) as u16).to_be_bytes(), [0, 0]].concat();
+    assert_eq!(header[2..], want[..], "port, length, and no checksum");
+}
+
+#[test]
+fn encap_puts_on_just_the_right_bytes() {
+    let mut g = Gateway::new();
+    let ip = Ip::udp(NATIVE, BLUE_POD, (1000, 2000), b"hello");
+    let outcome = g.receive(ACCESS, &[&plain(&ip)]);
+    let (port, frame) = outcome.only();
+    assert_eq!((port, outcome.journeys), (UNDERLAY, [1, 0, 0, 0]));
+    let (outer, udp, vxlan, inner) = apart(frame);
+    expect_outer(outer, (BLUE_VTEP, BLUE_NODE.0), 0, inner.len());
+    expect_udp(udp, 8472, inner.len());
+    assert_eq!(vxlan, [8, 0, 0, 0, 0, 0, 1, 0]);
+    assert_eq!(inner, ethernet(BLUE_NODE.1, BLUE_MAC, 0x0800, &one_hop_later(&ip)));
+}
+
+#[test]
+fn decap_leaves_a_plain_frame_for_the_next_hop() {
+    let mut g = Gateway::new();
+    let ip = Ip::tcp(BLUE_POD, NATIVE, (1000, 22), b"hello");
+    let outcome = g.receive(UNDERLAY, &[&from_blue(&ip).frame()]);
+    assert_eq!(outcome.only(), (ACCESS, &ethernet(HOST, PORT_MACS[1], 0x0800, &one_hop_later(&ip))[..]));
+    assert_eq!(outcome.journeys[Journey::Decap as usize], 1);
+}
+
+#[test]
+fn transit_changes_vni_port_addresses_and_macs() {
+    let mut g = Gateway::new();
+    let ip = Ip::udp(BLUE_POD, GREEN_POD, (1000, 2000), b"hello");
+    let outcome = g.receive(UNDERLAY, &[&from_blue(&ip).frame()]);
+    let (port, frame) = outcome.only();
+    assert_eq!((port, outcome.journeys), (UNDERLAY, [0, 0, 1, 0]), "one-arm: out of the port it came in by");
+    let (outer, udp, vxlan, inner) = apart(frame);
+    expect_outer(outer, (GREEN_VTEP, GREEN_NODE.0), 0, inner.len());
+    expect_udp(udp, 4789, inner.len());
+    assert_eq!(vxlan, [8, 0, 0, 0, 0, 0, 7, 0]);
+    assert_eq!(inner, ethernet(GREEN_NODE.1, GREEN_MAC, 0x0800, &one_hop_later(&ip)));
+}
+
+#[test]
+fn ethernet_padding_does_not_travel() {
+    let mut g = Gateway::new();
+    let ip = Ip::udp(BLUE_POD, NATIVE, (1, 2), b"");
+    let mut frame = from_blue(&ip).frame();
+    frame.extend([0xee; 40]);
+    assert_eq!(g.receive(UNDERLAY, &[&frame]).only().1.len(), 14 + 28);
+    let mut frame = plain(&Ip::udp(NATIVE, BLUE_POD, (1, 2), b""));
+    frame.resize(60, 0xee);
+    assert_eq!(g.receive(ACCESS, &[&frame]).only().1.len(), 14 + 28 + 50);
+}
+
+#[test]
+fn all_sizes_up_to_the_mtu_pass_and_no_more() {
+    let mut g = Gateway::new();
+    for len in 0..=usize::from(INNER_MTU) - 28 {
+        let data = vec![len as u8; len];
+        let outcome = g.receive(ACCESS, &[&plain(&Ip::udp(NATIVE, BLUE_POD, (7, 8), &data))]);
+        assert_eq!(outcome.only().1[50 + 14 + 28..], data[..], "{len} bytes");
+    }
+    let big = Ip::udp(NATIVE, BLUE_POD, (7, 8), &vec![1; usize::from(INNER_MTU) - 27]);
+    assert_eq!(g.receive(ACCESS, &[&plain(&big)]).replied, 1);
+}
+
+#[test]
+fn one_flow_has_one_source_port_and_flows_have_many() {
+    let mut g = Gateway::new();
+    let mut port_of = |ports| {
+        let outcome = g.receive(ACCESS, &[&plain(&Ip::udp(NATIVE, BLUE_POD, ports, b"x"))]);
+        let (_, f) = outcome.only();
+        u16::from_be_bytes([f[34], f[35]])
+    };
+    assert_eq!(port_of((1, 2)), port_of((1, 2)));
+    let distinct: std::collections::HashSet<_> = (0..100).map(|n| port_of((n, 2))).collect();
+    assert!(distinct.len() > 95);
+}
+
+/// A partial checksum is finished (TCP and UDP, plain and inner), whatever the outer checksum is: absent, partial, or
+/// computed by the kernel over the packet as it will be once finished.
+#[test]
+fn partial_checksums_are_finished() {
+    for (make, at) in [(Ip::udp as fn(_, _, _, &_) -> Ip, 6), (Ip::tcp, 16)] {
+        let mut g = Gateway::new();
+        let whole = make(BLUE_POD, NATIVE, (1000, 2000), b"odd length!");
+        let mut partial = whole.clone();
+        partial.unfinish(at);
+        let want = ethernet(HOST, PORT_MACS[1], 0x0800, &one_hop_later(&whole));
+
+        assert_eq!(g.receive(UNDERLAY, &[&from_blue(&partial).frame()]).only().1, want, "no outer checksum");
+        let outer_partial = {
+            let v = from_blue(&partial);
+            let mut outer = v.outer.clone();
+            outer.payload = udp((55_555, v.udp_port), &v.payload());
+            outer.unfinish(6);
+            ethernet(v.link.0, v.link.1, 0x0800, &outer.bytes())
+        };
+        assert_eq!(g.receive(UNDERLAY, &[&outer_partial]).only().1, want, "partial outer checksum");
+        // local checksum offload: outer checksum of the finished packet, inner field unfinished
+        let mut lco = from_blue(&whole).frame_with_checksum();
+        let field = 50 + 14 + 20 + at;
+        lco[field..field + 2].copy_from_slice(&partial.payload[at..at + 2]);
+        assert_eq!(g.receive(UNDERLAY, &[&lco]).only().1, want, "outer checksum by local checksum offload");
+        assert_eq!(g.receive(UNDERLAY, &[&from_blue(&whole).frame_with_checksum()]).only().1, want);
+
+        let mut plain_partial = make(NATIVE, BLUE_POD, (1000, 2000), b"odd length!");
+        let plain_whole = plain_partial.clone();
+        plain_partial.unfinish(at);
+        let outcome = g.receive(ACCESS, &[&plain(&plain_partial)]);
+        assert_eq!(outcome.only().1[64..], one_hop_later(&plain_whole)[..]);
+        assert_eq!(g.worker.stats().partial_checksums, 4);
+    }
+}
+
+#[test]
+fn a_udp_checksum_of_zero_stays_and_a_computed_zero_becomes_ones() {
+    let mut g = Gateway::new();
+    let none = Ip::new(BLUE_POD, NATIVE, 17, udp((1, 2), b"data"));
+    assert_eq!(g.receive(UNDERLAY, &[&from_blue(&none).frame()]).only().1[40..42], [0, 0]);
+    // choose data so that the sum comes out as zero: append the complement of everything else
+    let mut ip = Ip::new(BLUE_POD, NATIVE, 17, udp((1, 2), &[0, 0]));
+    let rest = ones_sum(&[ip.pseudo(), ip.payload.clone()].concat());
+    ip.payload[8..10].copy_from_slice(&(!rest).to_be_bytes());
+    ip.unfinish(6);
+    assert_eq!(g.receive(UNDERLAY, &[&from_blue(&ip).frame()]).only().1[40..42], [0xff, 0xff]);
+}
+
+#[test]
+fn congestion_marks_follow_rfc_6040() {
+    let mut g = Gateway::new();
+    let (ect0, ect1, ce) = (2, 1, 3);
+    for (inner, outer, want) in [(0, 0, 0), (0, ect0, 0), (0, ect1, 0), (ect0, ce, ce), (ect0, ect1, ect1), (ce, 0, ce)]
+    {
+        let mut ip = Ip::udp(BLUE_POD, NATIVE, (1, 2), b"x");
+        ip.tos = 0xb8 | inner;
+        let mut v = from_blue(&ip);
+        v.outer.tos = outer;
+        ip.tos = 0xb8 | want;
+        let outcome = g.receive(UNDERLAY, &[&v.frame()]);
+        assert_eq!(outcome.only().1[14..], one_hop_later(&ip)[..], "inner {inner} outer {outer}");
+    }
+    for ecn in 0..4 {
+        let mut ip = Ip::udp(NATIVE, BLUE_POD, (1, 2), b"x");
+        ip.tos = 0xb8 | ecn;
+        let outcome = g.receive(ACCESS, &[&plain(&ip)]);
+        let (outer, _, _, inner) = apart(outcome.only().1);
+        expect_outer(outer, (BLUE_VTEP, BLUE_NODE.0), ecn, inner.len());
+    }
+}
+
+#[test]
+fn reserved_bits_are_ignored_on_receipt() {
+    let mut g = Gateway::new();
+    for bit in (0..64).filter(|b| *b != 4 && !(32..56).contains(b)) {
+        let mut frame = from_blue(&Ip::udp(BLUE_POD, NATIVE, (1, 2), b"x")).frame();
+        frame[42 + bit / 8] ^= 0x80 >> (bit % 8);
+        assert_eq!(g.receive(UNDERLAY, &[&frame]).journeys, [0, 1, 0, 0], "bit {bit}");
+    }
+}
+
+/// RFC 1812 §4.3.2: an error quotes what it is about, comes from our address, and its checksums hold.
+fn expect_icmp(packet: &[u8], (src, dst): ([u8; 4], [u8; 4]), head: [u8; 2], mtu: u16, quote: &[u8]) {
+    assert_eq!(ones_sum(&packet[..20]), 0xffff, "IP checksum");
+    assert_eq!(ones_sum(&packet[20..]), 0xffff, "ICMP checksum");
+    assert_eq!((&packet[12..16], &packet[16..20], packet[9], packet[8]), (&src[..], &dst[..], 1, 64));
+    assert_eq!(packet[20..22], head);
+    assert_eq!(packet[26..28], mtu.to_be_bytes());
+    assert_eq!(packet[28..], quote[..quote.len().min(548)]);
+    assert!(packet.len() <= 576);
+}
+
+#[test]
+fn errors_go_back_the_way_the_packet_came() {
+    let mut g = Gateway::new();
+    let mut ip = Ip::udp(BLUE_POD, GREEN_POD, (1, 2), b"x");
+    ip.ttl = 1;
+    let outcome = g.receive(UNDERLAY, &[&from_blue(&ip).frame()]);
+    let (outer, _, _, inner) = apart(outcome.only().1);
+    expect_outer(outer, (BLUE_VTEP, BLUE_NODE.0), 0, inner.len());
+    assert_eq!(inner[..14], ethernet(BLUE_NODE.1, BLUE_MAC, 0x0800, &[])[..]);
+    expect_icmp(&inner[14..], (BLUE_ADDRESS, BLUE_POD), [11, 0], 0, &ip.bytes());
+
+    let big = Ip::udp(NATIVE, BLUE_POD, (7, 8), &vec![1; 1460]);
+    let outcome = g.receive(ACCESS, &[&plain(&big)]);
+    let (port, frame) = outcome.only();
+    assert_eq!((port, &frame[..14]), (ACCESS, &ethernet(HOST, PORT_MACS[1], 0x0800, &[])[..]));
+    expect_icmp(&frame[14..], (ACCESS_ADDRESS, NATIVE), [3, 4], INNER_MTU, &big.bytes());
+}
+
+#[test]
+fn there_is_no_error_about_an_error_or_a_later_fragment() {
+    let mut g = Gateway::new();
+    let mut error = Ip::new(BLUE_POD, GREEN_POD, 1, vec![3, 1, 0, 0, 0, 0, 0, 0]);
+    error.ttl = 1;
+    let mut fragment = Ip::udp(BLUE_POD, GREEN_POD, (1, 2), b"x");
+    (fragment.ttl, fragment.flags_offset) = (1, 0x00b9);
+    for ip in [error, fragment] {
+        let reason = g.receive(UNDERLAY, &[&from_blue(&ip).frame()]).reason();
+        assert_eq!(reason, selvedge::drops::DropReason::TtlExpired);
+    }
+    let mut echo = Ip::echo(BLUE_POD, GREEN_POD, b"ping");
+    echo.ttl = 1;
+    assert_eq!(g.receive(UNDERLAY, &[&from_blue(&echo).frame()]).replied, 1, "queries are no errors");
+}
+
+#[test]
+fn echo_to_the_overlay_address_is_answered_from_both_sides() {
+    let mut g = Gateway::new();
+    let reply = |from: [u8; 4]| {
+        let mut ip = Ip::echo(BLUE_ADDRESS, from, b"ping");
+        ip.payload[0] = 0;
+        ip.payload[2..4].fill(0);
+        let sum = checksum(&ip.payload);
+        ip.payload[2..4].copy_from_slice(&sum);
+        ip.bytes()
+    };
+    let zero_id = |mut packet: Vec<u8>| {
+        packet[4..6].fill(0);
+        packet[10..12].fill(0);
+        let sum = checksum(&packet[..20]);
+        packet[10..12].copy_from_slice(&sum);
+        packet
+    };
+    let outcome = g.receive(UNDERLAY, &[&from_blue(&Ip::echo(BLUE_POD, BLUE_ADDRESS, b"ping")).frame()]);
+    assert_eq!(apart(outcome.only().1).3[14..], zero_id(reply(BLUE_POD))[..]);
+    let outcome = g.receive(ACCESS, &[&plain(&Ip::echo(NATIVE, BLUE_ADDRESS, b"ping"))]);
+    assert_eq!(outcome.only().1[14..], zero_id(reply(NATIVE))[..]);
+}
+
+#[test]
+fn new_tables_take_effect_between_bursts_and_the_cache_follows() {
+    let mut g = Gateway::new();
+    let frame = plain(&Ip::udp(NATIVE, BLUE_POD, (1, 2), b"x"));
+    assert_eq!(g.receive(ACCESS, &[&frame]).only().1[30..34], BLUE_NODE.0);
+    g.tables.set_route("10.244.1.0/24".parse().unwrap(), selvedge::tables::Action::Encap(selvedge::tables::PeerId(1)));
+    assert_eq!(g.receive(ACCESS, &[&frame]).only().1[30..34], BLUE_NODE.0, "not published yet");
+    g.publish();
+    assert_eq!(g.receive(ACCESS, &[&frame]).only().1[30..34], BLUE_NODE_2.0);
+    g.tables.remove_route(&"10.244.1.0/24".parse().unwrap());
+    g.publish();
+    assert_eq!(g.receive(ACCESS, &[&frame]).reason(), selvedge::drops::DropReason::NoRoute);
+}
+
+#[test]
+fn a_mixed_burst_keeps_its_order() {
+    let mut g = Gateway::new();
+    let frames: Vec<_> = (0..64u16)
+        .map(|n| plain(&Ip::udp(NATIVE, if n % 2 == 0 { BLUE_POD } else { GREEN_POD }, (n, 9), &n.to_be_bytes())))
+        .collect();
+    let outcome = g.receive(ACCESS, &frames.iter().map(|f| &f[..]).collect::<Vec<_>>());
+    let seen: Vec<_> = outcome.sent.iter().map(|(_, f)| u16::from_be_bytes([f[92], f[93]])).collect();
+    assert_eq!(seen, (0..64).collect::<Vec<_>>());
+}
+
+#[test]
+fn vxlan_of_a_stranger_is_dropped_before_its_inside_is_read() {
+    let mut g = Gateway::new();
+    let mut v: Vxlan = from_blue(&Ip::udp(BLUE_POD, NATIVE, (1, 2), b"x"));
+    v.outer.src = [203, 0, 113, 1];
+    v.inner = vec![0xff; 3];
+    assert_eq!(g.receive(UNDERLAY, &[&v.frame()]).reason(), selvedge::drops::DropReason::UnknownPeer);
+}
