@@ -235,3 +235,179 @@ fn action(target: &Target, id: u32) -> Action {
         Target::Native { .. } => Action::Deliver(HopId(id)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::keeper::Unready;
+    use crate::tables::{Tables, fib};
+    use crate::wire::Vni;
+
+    const LINKS: [PortLink; 2] = [PortLink { ifindex: 5, mtu: None }, PortLink { ifindex: 6, mtu: Some(1400) }];
+
+    fn overlay(name: &str, vni: u32, local: [u8; 4], address: Option<[u8; 4]>) -> Overlay {
+        Overlay {
+            name: name.into(),
+            vni: Vni::new(vni).unwrap(),
+            udp_port: 4789,
+            local: local.into(),
+            mac: Mac([2, 0, 0, 0, 0, vni as u8]),
+            address: address.map(IpAddr::from),
+            mtu: None,
+            dscp: Dscp::Pipe(0),
+            source_check: true,
+        }
+    }
+
+    fn blue() -> Overlay {
+        overlay("blue", 1, [192, 0, 2, 1], Some([10, 244, 255, 1]))
+    }
+
+    fn green() -> Overlay {
+        overlay("green", 7, [192, 0, 2, 2], None)
+    }
+
+    fn compiler(overlays: &[Overlay]) -> Compiler {
+        Compiler::new(TablesWriter::new(overlays.to_vec(), vec![]), overlays.to_vec(), LINKS.to_vec())
+    }
+
+    fn node(overlay: u16, n: u8, mac: u8) -> Target {
+        let mac = Mac([2, 0, 0, 0, 1, mac]);
+        Target::Vtep { overlay: OverlayId(overlay), vtep: [192, 0, 2, n].into(), mac }
+    }
+
+    fn router(n: u8) -> Target {
+        Target::Native { port: PortId(1), next_hop: [10, 9, 0, n].into() }
+    }
+
+    fn hop(ifindex: u32, mac: u8) -> HopState {
+        let gateway = [192, 0, 2, 254].into();
+        Ok(Hop { ifindex, gateway, mac: Mac([2, 0, 0, 0, 9, mac]), source_mac: Mac([2, 0, 0, 0, 8, 0]), mtu: 1500 })
+    }
+
+    /// Moves a prefix from one target to another; peers leave by port 0, native next hops by port 1.
+    fn change(c: &mut Compiler, prefix: &str, before: Option<Target>, after: Option<Target>) {
+        let state = |key: &HopKey| match key {
+            HopKey::Routed { .. } => hop(5, 1),
+            HopKey::Attached { ifindex, .. } => hop(*ifindex, 2),
+        };
+        c.follow(&Outcome { prefix: prefix.parse().unwrap(), before, after }, &state);
+    }
+
+    fn tables(c: &mut Compiler) -> Tables {
+        c.writer().publish()
+    }
+
+    fn at(t: &Tables, dst: [u8; 4]) -> Option<fib::Action> {
+        t.lookup(crate::tables::Domain(0), dst.into())
+    }
+
+    fn peer<'t>(t: &'t Tables, dst: [u8; 4]) -> &'t Peer {
+        match at(t, dst) {
+            Some(Action::Encap(id)) => t.peer(id).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_peer_with_another_mac_is_another_peer_and_stays_the_source_it_was() {
+        let mut c = compiler(&[blue()]);
+        let (old, new) = (node(0, 11, 1), node(0, 11, 2));
+        change(&mut c, "10.244.1.0/24", None, Some(old));
+        change(&mut c, "10.244.2.0/24", None, Some(old));
+        let before = tables(&mut c);
+        change(&mut c, "10.244.1.0/24", Some(old), Some(new));
+        let between = tables(&mut c);
+        assert_eq!(peer(&between, [10, 244, 2, 1]).mac, Mac([2, 0, 0, 0, 1, 1]), "the rest of it is still to come");
+        change(&mut c, "10.244.2.0/24", Some(old), Some(new));
+        let after = tables(&mut c);
+        for dst in [[10, 244, 1, 1], [10, 244, 2, 1]] {
+            let p = peer(&after, dst);
+            assert_eq!((p.mac, p.way.is_some()), (Mac([2, 0, 0, 0, 1, 2]), true));
+            let id = after.peer_by_source(OverlayId(0), [192, 0, 2, 11].into()).unwrap();
+            assert_eq!((at(&after, dst), after.peers().count()), (Some(Action::Encap(id)), 1));
+            assert_eq!(peer(&before, dst).mac, Mac([2, 0, 0, 0, 1, 1]), "versions published before stay as they are");
+        }
+        assert_eq!(c.wanted().count(), 1, "it is behind the same next hop");
+    }
+
+    #[test]
+    fn rows_live_as_long_as_a_route_needs_them_and_are_used_again() {
+        let mut c = compiler(&[blue()]);
+        change(&mut c, "10.244.1.0/24", None, Some(node(0, 11, 1)));
+        change(&mut c, "10.244.2.0/24", None, Some(node(0, 11, 1)));
+        change(&mut c, "10.9.0.0/24", None, Some(router(1)));
+        change(&mut c, "10.244.1.0/24", Some(node(0, 11, 1)), None);
+        let t = tables(&mut c);
+        assert_eq!((at(&t, [10, 244, 1, 1]), t.peers().count(), c.wanted().count()), (None, 1, 2));
+        change(&mut c, "10.244.2.0/24", Some(node(0, 11, 1)), Some(node(0, 12, 2)));
+        change(&mut c, "10.9.0.0/24", Some(router(1)), Some(router(2)));
+        change(&mut c, "10.244.3.0/24", None, Some(node(0, 13, 3)));
+        let t = tables(&mut c);
+        assert_eq!(peer(&t, [10, 244, 2, 1]).vtep, IpAddr::from([192, 0, 2, 12]));
+        assert_eq!(peer(&t, [10, 244, 3, 1]).vtep, IpAddr::from([192, 0, 2, 13]));
+        assert_eq!((t.peers().count(), t.hops().count(), c.peer_numbers.next), (2, 1, 2), "the freed row is in use");
+        assert_eq!(t.peer_by_source(OverlayId(0), [192, 0, 2, 11].into()), None, "nobody's address any more");
+        assert_eq!((c.wanted().count(), c.rows.len()), (3, 3));
+        for (prefix, target) in
+            [("10.244.2.0/24", node(0, 12, 2)), ("10.244.3.0/24", node(0, 13, 3)), ("10.9.0.0/24", router(2))]
+        {
+            change(&mut c, prefix, Some(target), None);
+        }
+        let t = tables(&mut c);
+        assert_eq!((t.peers().count(), t.hops().count(), c.wanted().count(), c.rows.len()), (0, 0, 0, 0));
+    }
+
+    #[test]
+    fn a_next_hop_that_changes_reaches_every_target_behind_it_and_no_other() {
+        let mut c = compiler(&[blue(), green()]);
+        let shared = HopKey::Routed { dst: [192, 0, 2, 11].into(), from: [192, 0, 2, 1].into() };
+        change(&mut c, "10.244.1.0/24", None, Some(node(0, 11, 1)));
+        change(&mut c, "10.244.2.0/24", None, Some(node(0, 11, 2)));
+        change(&mut c, "10.245.1.0/24", None, Some(node(1, 11, 3)));
+        assert_eq!(c.wanted().count(), 2, "the lookup depends on our end");
+        c.resolve(&shared, &Err(Unready::Unreachable));
+        let t = tables(&mut c);
+        let ready = |t: &Tables| {
+            [[10, 244, 1, 1], [10, 244, 2, 1], [10, 245, 1, 1]].map(|dst| peer(t, dst).way.as_ref().map(|w| w.mtu))
+        };
+        assert_eq!(ready(&t), [None, None, Some(1450)]);
+        c.resolve(&shared, &hop(6, 3));
+        let t = tables(&mut c);
+        assert_eq!(ready(&t), [Some(1350), Some(1350), Some(1450)], "the MTU of the other port obeys the file");
+        c.resolve(&shared, &hop(77, 3));
+        assert_eq!(ready(&tables(&mut c))[0], None, "by an interface that is no port");
+        c.resolve(&HopKey::Attached { ifindex: 6, addr: [1, 1, 1, 1].into() }, &hop(6, 3));
+    }
+
+    #[test]
+    fn the_gateways_own_address_is_local_again_when_a_route_to_it_goes() {
+        let mut c = compiler(&[blue()]);
+        let own = [10, 244, 255, 1];
+        assert_eq!(at(&tables(&mut c), own), Some(Action::Local));
+        change(&mut c, "10.244.0.0/16", None, Some(node(0, 11, 1)));
+        assert_eq!(at(&tables(&mut c), own), Some(Action::Local), "the longest prefix wins");
+        change(&mut c, "10.244.255.1/32", Some(node(0, 11, 1)), None);
+        let t = tables(&mut c);
+        assert_eq!(at(&t, own), Some(Action::Local));
+        change(&mut c, "10.244.0.0/16", Some(node(0, 11, 1)), None);
+        assert_eq!((at(&tables(&mut c), own), at(&t, [10, 244, 1, 1]).is_some()), (Some(Action::Local), true));
+    }
+
+    #[test]
+    fn another_set_of_overlays_begins_empty_with_a_higher_epoch() {
+        let mut c = compiler(&[blue(), green()]);
+        change(&mut c, "10.245.1.0/24", None, Some(node(1, 21, 1)));
+        let before = tables(&mut c);
+        let now = [green(), blue()];
+        let writer = c.into_reset_writer(now.to_vec());
+        let mut c = Compiler::new(writer, now.to_vec(), LINKS.to_vec());
+        change(&mut c, "10.245.1.0/24", None, Some(node(0, 21, 1)));
+        let after = tables(&mut c);
+        assert!(after.epoch() > before.epoch(), "no cache takes an old answer for a new one");
+        assert_eq!((peer(&before, [10, 245, 1, 1]).overlay, after.peers().count()), (OverlayId(1), 1));
+        assert_eq!(peer(&after, [10, 245, 1, 1]).overlay, OverlayId(0));
+        assert_eq!(after.overlay(OverlayId(0)).unwrap().name, "green");
+        assert_eq!(at(&after, [10, 244, 255, 1]), Some(Action::Local));
+    }
+}

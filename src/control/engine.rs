@@ -75,12 +75,20 @@ impl Engine {
 
     /// Puts a complete map in force, in one step: no packet sees half of it. Unless the overlays themselves changed
     /// only what differs is touched.
+    ///
+    /// Next hops that are new are asked for before it is published: where the kernel can tell at once (a peer behind a
+    /// router that others are behind, too), not even the first packet is without an answer.
     pub fn load(&mut self, overlays: &[Overlay], routes: &[Route]) {
+        let known: HashSet<HopKey> = self.compiler.wanted().collect();
         if self.compiler.overlays() != overlays {
             self.begin_anew(overlays);
         }
         self.take(file::listing(routes));
         self.keeper.watch(self.compiler.wanted());
+        let new: Vec<HopKey> = self.compiler.wanted().filter(|key| !known.contains(key)).collect();
+        for key in new {
+            self.compiler.resolve(&key, &self.keeper.state(&key));
+        }
         self.publish();
     }
 

@@ -187,6 +187,12 @@ impl Net {
         assert_eq!(self.programs(), [""; 0], "XDP programs left behind");
     }
 
+    /// The gateway has ended already, with success.
+    pub(crate) fn ended(&mut self) {
+        let status = self.gateway.take().and_then(|mut gateway| gateway.exited().unwrap()).expect("it has ended");
+        assert!(status.success(), "it did not end cleanly: {status}");
+    }
+
     /// Ends the gateway as a crash would.
     pub(crate) fn kill(&mut self) {
         let mut gateway = self.gateway.take().expect("the gateway has been started");

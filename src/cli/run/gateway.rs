@@ -48,6 +48,14 @@ impl Signals {
             hangup: on(SignalKind::hangup())?,
         })
     }
+
+    /// Waits until the gateway is to end. Cancel-safe.
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 /// Starts a gateway, runs it until SIGTERM or SIGINT, and takes everything down again.
@@ -55,7 +63,11 @@ pub(super) async fn run(path: &Path, config: Config, plan: &Plan) -> Result<(), 
     // first of all, so that no signal finds the default action
     let mut signals = Signals::new()?;
     let mut file = FileWatch::start(path);
-    let mut gateway = Gateway::start(config, plan).await?;
+    let mut gateway = tokio::select! {
+        started = Gateway::start(config, plan) => started?,
+        // the programs are detached as what was started is dropped; threads end with the process
+        () = signals.end() => return Ok(()),
+    };
     let outcome = gateway.serve(path, &mut signals, &mut file).await;
     gateway.stop();
     outcome
@@ -77,7 +89,9 @@ impl Gateway {
         // threads start on empty tables: nothing is steered to them yet
         let programs = launch::attach(plan, &benches)?;
         let crew = Crew::start(&config, plan, benches, subscribers)?;
-        let ports = plan.ports.iter().map(|p| EnginePort { ifindex: p.ifindex, mtu: Some(p.mtu) }).collect();
+        // the file's MTU, not the plan's: the interface's own may grow later
+        let ports = plan.ports.iter().zip(&config.ports);
+        let ports = ports.map(|(plan, port)| EnginePort { ifindex: plan.ifindex, mtu: port.mtu }).collect();
         let mut engine = Engine::new(keeper, writer, publisher, ports, crew.alarm());
         engine.load(&config.overlays, &config.routes);
         resolve(&mut engine).await;

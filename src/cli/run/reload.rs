@@ -1,11 +1,16 @@
 //! Another config file is put in force while packets flow, or refused as a whole.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::gateway::Gateway;
 use super::steer::Steered;
 use crate::config::{Config, Role};
 use crate::port::{PortError, Steering};
+
+/// How often, and how far apart, it is looked whether workers use new tables: 20 ms in all.
+const ADOPTION_LOOKS: u32 = 200;
+const ADOPTION_PAUSE: Duration = Duration::from_micros(100);
 
 impl Gateway {
     /// Reads the file again. On any error the state before stays in force, the error is logged, and metrics show it.
@@ -45,20 +50,38 @@ impl Gateway {
         Ok(())
     }
 
-    /// What is new is steered before anything goes, and nothing that stays is touched in between.
+    /// Workers know the way before anything new is steered to them, and what is new is steered before anything goes:
+    /// what stays is never without either.
     fn put_in_force(&mut self, new: Config) -> Result<(), PortError> {
         let (old, steered) = (Steered::of(&self.config), Steered::of(&new));
-        self.with_programs(|role, program| steered.add(role, program)).inspect_err(|_| {
-            if let Err(error) = self.with_programs(|role, program| old.retain(role, program)) {
-                tracing::error!(%error, "more may be steered to the gateway than it serves");
-            }
-        })?;
         self.engine.load(&new.overlays, &new.routes);
+        self.await_adoption();
+        if let Err(error) = self.with_programs(|role, program| steered.add(role, program)) {
+            self.steer_only(&old);
+            self.engine.load(&self.config.overlays, &self.config.routes);
+            return Err(error);
+        }
+        self.steer_only(&steered);
+        self.config = new;
+        Ok(())
+    }
+
+    /// Waits for every worker to use the new tables: they look before every burst, and are woken for it. One that the
+    /// machine keeps from running is not waited for any longer.
+    fn await_adoption(&mut self) {
+        for _ in 0..ADOPTION_LOOKS {
+            if self.engine.is_adopted() {
+                return;
+            }
+            std::thread::sleep(ADOPTION_PAUSE);
+            self.engine.collect();
+        }
+    }
+
+    fn steer_only(&self, steered: &Steered) {
         if let Err(error) = self.with_programs(|role, program| steered.retain(role, program)) {
             tracing::error!(%error, "more may be steered to the gateway than it serves");
         }
-        self.config = new;
-        Ok(())
     }
 
     /// Does something to each port's program.
