@@ -1,21 +1,22 @@
 //! The plainest frames, which are nearly all: no options, no tags, no outer fragments, headers at fixed offsets.
 //!
-//! Everything is read through one bounds check. Each function returns `None`, with nothing changed that the careful
-//! path would not change too, as soon as a frame is not plain or is not simply to be forwarded; then the careful path
-//! takes it from the start, and finds the reason if it is to be dropped. No refusal is ever decided here.
+//! All headers are read, and rewritten where they lie, through one bounds check. Each function returns `None`, with
+//! nothing changed that the careful path would not change too, as soon as a frame is not plain or is not simply to be
+//! forwarded; then the careful path takes it from the start, and finds the reason if it is to be dropped. No refusal
+//! is ever decided here.
 
-use zerocopy::transmute_ref;
+use zerocopy::{IntoBytes, transmute_mut};
 
-use super::forward::{header_mut, push_ethernet, push_headers};
 use super::parse::{Inner, Ip, is_host};
 use super::{Journey, Path, Verdict, guard, partial};
 use crate::tables::{Action, Domain, PeerId, PortId, VtepKey, Way};
-use crate::wire::ipv4::{self, protocol};
+use crate::wire::checksum::Sum;
+use crate::wire::ipv4::{self, Ipv4, protocol};
 use crate::wire::vxlan::OVERHEAD_V4;
-use crate::wire::{EncapsulatedV4, Ethernet, Packet, PlainV4, ecn, eth, flow, outer};
+use crate::wire::{EncapsulatedV4, Ethernet, OuterV4, Packet, PlainV4, ecn, eth, flow, outer};
 
-/// Bytes in front of the inner IP packet.
-const OUTER: usize = outer::LEN_V4;
+/// Bytes that encapsulation adds to a frame.
+const GROWTH: usize = outer::LEN_V4 - eth::LEN;
 
 /// How a packet leaves.
 #[derive(Clone, Copy)]
@@ -27,52 +28,88 @@ enum Exit<'t> {
 impl<'t> Path<'t> {
     #[inline]
     pub(super) fn fast_inbound(&mut self, pkt: &mut Packet<'_>) -> Option<Verdict> {
-        let frame: &EncapsulatedV4 = transmute_ref!(pkt.bytes().first_chunk::<{ size_of::<EncapsulatedV4>() }>()?);
-        if !is_plain_vxlan(frame, pkt.len()) {
-            return None;
-        }
-        let h = &frame.outer;
-        let key = VtepKey::v4(h.ip.destination(), h.udp.dst.get(), h.vxlan.vni()?);
-        let last = self.memory.last;
-        if last.key != key || last.epoch != self.tables.epoch() {
+        let len = pkt.len();
+        let (head, rest) = pkt.bytes_mut().split_first_chunk_mut::<{ size_of::<EncapsulatedV4>() }>()?;
+        let frame: &mut EncapsulatedV4 = transmute_mut!(head);
+        if !is_plain_vxlan(frame, len) {
             return None;
         }
         let ip = Ip::of(&frame.ip);
-        guard(self.tables.overlay(last.overlay)?, &Inner { dst: h.inner.dst, src: h.inner.src, ip }).ok()?;
-        // A congestion mark that must come to the surface changes the header: rare, and the careful path's.
-        if ecn::decapsulate(ip.tos, h.ip.tos) != Ok(ip.tos & ecn::MASK) {
-            return None;
+        let exit = self.admit_and_route(&frame.outer, &ip)?;
+        let payload_len = usize::from(ip.total_len) - ipv4::LEN;
+        self.finish(rest.get_mut(..payload_len)?, frame.ip.addresses(), &ip);
+        if frame.outer.udp.checksum != [0, 0] {
+            verify_outer(frame, rest)?;
         }
-        let (source, addresses, checked) = (h.ip.source(), *h.ip.addresses(), h.udp.checksum != [0, 0]);
-        let datagram = eth::LEN + ipv4::LEN..eth::LEN + usize::from(h.ip.total_len.get());
-
-        let domain = Domain(last.overlay.0.wrapping_add(1));
-        let Some(Action::Encap(sender)) = self.route(domain, ip.src) else { return None };
-        if !self.tables.peer(sender).is_some_and(|p| p.vtep == source && p.overlay == last.overlay) {
-            return None;
-        }
-        let exit = self.exit(domain, Some(sender), &ip)?;
-        self.finish(pkt.bytes_mut().get_mut(OUTER..)?, &ip);
-        if checked {
-            partial::verify_outer(pkt.bytes().get(datagram)?, &addresses).ok()?;
-        }
-        pkt.strip(OUTER).ok()?;
-        leave(exit, &ip, (Journey::Decap, Journey::Transit), pkt)
+        frame.ip.decrement_ttl();
+        Some(match exit {
+            Exit::Tunnel(way) => {
+                // one stack of headers takes the place of another: the packet stays where it is
+                let source_port = flow::source_port_v4(&frame.ip, rest.get(..payload_len)?);
+                put_on(&mut frame.outer, way, source_port, &ip);
+                pkt.truncate(outer::LEN_V4 + usize::from(ip.total_len));
+                Verdict::Send(way.port, Journey::Transit)
+            }
+            Exit::Plain(port, header) => {
+                frame.outer.inner = *header;
+                pkt.strip(GROWTH).ok()?;
+                pkt.truncate(eth::LEN + usize::from(ip.total_len));
+                Verdict::Send(port, Journey::Decap)
+            }
+        })
     }
 
     #[inline]
     pub(super) fn fast_outbound(&mut self, pkt: &mut Packet<'_>) -> Option<Verdict> {
-        let frame: &PlainV4 = transmute_ref!(pkt.bytes().first_chunk::<{ size_of::<PlainV4>() }>()?);
-        let total = usize::from(frame.ip.total_len.get());
-        let fits = total + eth::LEN <= pkt.len() && pkt.headroom() >= OUTER - eth::LEN;
+        let (len, room) = (pkt.len(), pkt.headroom());
+        let (head, rest) = pkt.bytes_mut().split_first_chunk_mut::<{ size_of::<PlainV4>() }>()?;
+        let frame: &mut PlainV4 = transmute_mut!(head);
+        let fits = usize::from(frame.ip.total_len.get()) + eth::LEN <= len && room >= GROWTH;
         if !fits || frame.eth.ethertype.get() != eth::IPV4 || !frame.ip.is_plain() {
             return None;
         }
         let ip = Ip::of(&frame.ip);
         let exit = self.exit(Domain(0), None, &ip)?;
-        self.finish(pkt.bytes_mut().get_mut(eth::LEN..)?, &ip);
-        pkt.strip(eth::LEN).ok()?;
-        leave(exit, &ip, (Journey::Native, Journey::Encap), pkt)
+        let payload = rest.get_mut(..usize::from(ip.total_len) - ipv4::LEN)?;
+        self.finish(payload, frame.ip.addresses(), &ip);
+        frame.ip.decrement_ttl();
+        match exit {
+            Exit::Tunnel(way) => {
+                let source_port = flow::source_port_v4(&frame.ip, payload);
+                pkt.truncate(eth::LEN + usize::from(ip.total_len));
+                pkt.prepend::<GROWTH>().ok()?;
+                let head: &mut [u8; outer::LEN_V4] = pkt.bytes_mut().first_chunk_mut()?;
+                put_on(transmute_mut!(head), way, source_port, &ip);
+                Some(Verdict::Send(way.port, Journey::Encap))
+            }
+            Exit::Plain(port, header) => {
+                frame.eth = *header;
+                pkt.truncate(eth::LEN + usize::from(ip.total_len));
+                Some(Verdict::Send(port, Journey::Native))
+            }
+        }
+    }
+
+    /// The guard of the careful path, for the overlay of the packet before, and the way out.
+    #[inline]
+    fn admit_and_route(&mut self, h: &OuterV4, ip: &Ip) -> Option<Exit<'t>> {
+        let key = VtepKey::v4(h.ip.destination(), h.udp.dst.get(), h.vxlan.vni()?);
+        let last = self.memory.last;
+        if last.key != key || last.epoch != self.tables.epoch() {
+            return None;
+        }
+        guard(self.tables.overlay(last.overlay)?, &Inner { dst: h.inner.dst, src: h.inner.src, ip: *ip }).ok()?;
+        // A congestion mark that must come to the surface changes the header: rare, and the careful path's.
+        if ecn::decapsulate(ip.tos, h.ip.tos) != Ok(ip.tos & ecn::MASK) {
+            return None;
+        }
+        let domain = Domain(last.overlay.0.wrapping_add(1));
+        let Some(Action::Encap(sender)) = self.route(domain, ip.src) else { return None };
+        let peer = self.tables.peer(sender)?;
+        if peer.vtep != h.ip.source() || peer.overlay != last.overlay {
+            return None;
+        }
+        self.exit(domain, Some(sender), ip)
     }
 
     /// The way out of a packet that is simply to be forwarded.
@@ -98,7 +135,7 @@ impl<'t> Path<'t> {
     }
 }
 
-/// Headers at their usual places, lengths that agree with each other, checksums that hold.
+/// Headers at their usual places, lengths that agree with each other, header checksums that hold.
 #[inline]
 fn is_plain_vxlan(frame: &EncapsulatedV4, len: usize) -> bool {
     let h = &frame.outer;
@@ -114,22 +151,22 @@ fn is_plain_vxlan(frame: &EncapsulatedV4, len: usize) -> bool {
         && u32::from(frame.ip.total_len.get()) + u32::from(OVERHEAD_V4) <= u32::from(total)
 }
 
-/// Gives an IP packet, of which only padding is left to take off, its new headers. The room for them was made sure of.
+/// Verifies the outer UDP checksum; `rest` is what follows the headers.
 #[inline]
-fn leave(exit: Exit<'_>, ip: &Ip, (plain, tunnel): (Journey, Journey), pkt: &mut Packet<'_>) -> Option<Verdict> {
-    pkt.truncate(usize::from(ip.total_len));
-    let header = header_mut(pkt)?;
-    header.decrement_ttl();
-    match exit {
-        Exit::Tunnel(way) => {
-            let header = *header;
-            let source_port = flow::source_port_v4(&header, pkt.bytes().get(ipv4::LEN..)?);
-            push_headers(way, source_port, ip.tos, pkt).ok()?;
-            Some(Verdict::Send(way.port, tunnel))
-        }
-        Exit::Plain(port, header) => {
-            push_ethernet(header, pkt).ok()?;
-            Some(Verdict::Send(port, plain))
-        }
-    }
+fn verify_outer(frame: &EncapsulatedV4, rest: &[u8]) -> Option<()> {
+    let h = &frame.outer;
+    let behind = (eth::LEN + usize::from(h.ip.total_len.get())).checked_sub(size_of::<EncapsulatedV4>())?;
+    // all pieces but the last are even
+    let headers = Sum::ZERO.bytes(h.udp.as_bytes()).bytes(h.vxlan.as_bytes()).bytes(h.inner.as_bytes());
+    let datagram = headers.bytes(frame.ip.as_bytes()).bytes(rest.get(..behind)?);
+    partial::verify_outer(h.ip.addresses(), h.udp.len.get(), h.udp.checksum, datagram).ok()
 }
+
+/// Writes a peer's headers in front of an IP packet.
+#[inline]
+fn put_on(room: &mut OuterV4, way: &Way, source_port: u16, ip: &Ip) {
+    *room = way.header;
+    room.stamp(ip.total_len, source_port, ip.tos & way.tos_mask);
+}
+
+const _: () = assert!(size_of::<Ipv4>() == ipv4::LEN);

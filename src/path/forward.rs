@@ -100,12 +100,6 @@ pub(super) fn push_outer(way: &Way, tos: u8, pkt: &mut Packet<'_>) -> Result<(),
         Ok((ip, _)) => flow::source_port_v4(ip, pkt.bytes().get(ip.header_len()..).unwrap_or_default()),
         Err(_) => return Err(DropReason::IpHeader),
     };
-    push_headers(way, source_port, tos, pkt)
-}
-
-/// As [`push_outer`], with the source port worked out already.
-#[inline]
-pub(super) fn push_headers(way: &Way, source_port: u16, tos: u8, pkt: &mut Packet<'_>) -> Result<(), DropReason> {
     let len = pkt.len() as u16;
     let room = pkt.prepend::<LEN_V4>().map_err(|_| DropReason::NoHeadroom)?;
     let header: &mut OuterV4 = zerocopy::transmute_mut!(room);

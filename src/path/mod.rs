@@ -19,9 +19,11 @@ pub use limit::{Limiter, Tick};
 
 use crate::drops::DropReason;
 use crate::tables::{Action, Domain, FlowCache, Miss, Overlay, OverlayId, PeerId, PortId, Tables, VtepKey};
-use crate::wire::{Mac, Packet, ecn, eth};
+use crate::wire::checksum::Sum;
+use crate::wire::{Ipv4, Mac, Packet, ecn, eth};
 use core::net::Ipv4Addr;
 use parse::{Inner, Ip, Outer};
+use zerocopy::FromBytes;
 
 /// The way of a forwarded packet.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -159,7 +161,7 @@ impl Path<'_> {
     fn plain(&mut self, port: PortId, pkt: &mut Packet<'_>) -> Result<Verdict, DropReason> {
         let (sender, ip) = parse::plain(pkt.bytes())?;
         self.expose(pkt, eth::LEN, &ip)?;
-        self.finish(pkt.bytes_mut(), &ip);
+        self.finish_careful(pkt.bytes_mut(), &ip);
         self.forward(Origin::Access { port, sender }, ip, pkt)
     }
 
@@ -171,9 +173,10 @@ impl Path<'_> {
         let (peer, inner) = self.admit(overlay, &outer, inner)?;
 
         let ip_at = outer.inner.start + eth::LEN;
-        self.finish(pkt.bytes_mut().get_mut(ip_at..).unwrap_or_default(), &inner.ip);
-        if let Some(datagram) = &outer.checked {
-            partial::verify_outer(pkt.bytes().get(datagram.clone()).unwrap_or_default(), &outer.addresses)?;
+        self.finish_careful(pkt.bytes_mut().get_mut(ip_at..).unwrap_or_default(), &inner.ip);
+        if let Some((at, field)) = &outer.checked {
+            let datagram = Sum::ZERO.bytes(pkt.bytes().get(at.clone()).unwrap_or_default());
+            partial::verify_outer(&outer.addresses, at.len() as u16, *field, datagram)?;
         }
 
         self.expose(pkt, ip_at, &inner.ip)?;
@@ -254,8 +257,14 @@ impl Path<'_> {
 
     /// Finishes an unfinished transport checksum, and counts it.
     #[inline]
-    fn finish(&mut self, packet: &mut [u8], ip: &Ip) {
-        self.memory.partial_checksums += u64::from(partial::finish(packet, ip));
+    fn finish(&mut self, payload: &mut [u8], addresses: &[u8; 8], ip: &Ip) {
+        self.memory.partial_checksums += u64::from(partial::finish(payload, addresses, ip));
+    }
+
+    /// The same for an IP packet with its header.
+    fn finish_careful(&mut self, packet: &mut [u8], ip: &Ip) {
+        let Ok((header, _)) = Ipv4::read_from_prefix(packet) else { return };
+        self.finish(packet.get_mut(ip.payload()).unwrap_or_default(), header.addresses(), ip);
     }
 
     /// Takes everything off the packet but the IP packet at `at`: headers in front and padding behind.

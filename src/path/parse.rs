@@ -18,9 +18,9 @@ pub(super) struct Outer {
     pub vni: Vni,
     pub tos: u8,
     pub addresses: [u8; 8],
-    /// Where the UDP datagram lies in the frame, if it has a checksum. Zero says that none was computed (RFC 768), which
-    /// is legal (RFC 7348 §5).
-    pub checked: Option<Range<usize>>,
+    /// Where the UDP datagram lies in the frame, and its checksum, if it has one. Zero says that none was computed
+    /// (RFC 768), which is legal (RFC 7348 §5).
+    pub checked: Option<(Range<usize>, [u8; 2])>,
     /// Where the inner Ethernet frame lies in the frame.
     pub inner: Range<usize>,
 }
@@ -61,7 +61,7 @@ pub(super) fn outer(frame: &[u8]) -> Result<Outer, DropReason> {
         vni,
         tos: ip.tos,
         addresses: *ip.addresses(),
-        checked: (udp.checksum != [0, 0]).then(|| datagram_at..datagram_at + udp_len),
+        checked: (udp.checksum != [0, 0]).then(|| (datagram_at..datagram_at + udp_len, udp.checksum)),
         inner: datagram_at + udp::LEN + vxlan::LEN..datagram_at + udp_len,
     })
 }

@@ -9,16 +9,16 @@ use super::parse::Ip;
 use crate::drops::DropReason;
 use crate::wire::checksum::{Sum, pseudo_v4};
 use crate::wire::ipv4::protocol;
-use crate::wire::{Ipv4, udp};
 
 /// Offset of the checksum in a TCP header (RFC 9293 §3.1).
 const TCP_CHECKSUM: usize = 16;
 /// Offset of the checksum in a UDP header (RFC 768).
 const UDP_CHECKSUM: usize = 6;
 
-/// Finishes the transport checksum of `packet` (an IP packet described by `ip`) if it is partial. Says whether it was.
+/// Finishes the transport checksum of an IP packet if it is partial. `payload` is the packet without its IP header,
+/// which said `ip` and has these source and destination addresses. Says whether it was.
 #[inline]
-pub(super) fn finish(packet: &mut [u8], ip: &Ip) -> bool {
+pub(super) fn finish(payload: &mut [u8], addresses: &[u8; 8], ip: &Ip) -> bool {
     let at = match ip.protocol {
         protocol::TCP => TCP_CHECKSUM,
         protocol::UDP => UDP_CHECKSUM,
@@ -28,10 +28,7 @@ pub(super) fn finish(packet: &mut [u8], ip: &Ip) -> bool {
     if ip.fragment {
         return false;
     }
-    let Some(addresses) = packet.get(size_of::<Ipv4>() - 8..).and_then(|b| b.first_chunk::<8>()) else { return false };
-    let payload_len = ip.total_len - u16::from(ip.header_len);
-    let pseudo = pseudo_v4(addresses, ip.protocol, payload_len);
-    let Some(payload) = packet.get_mut(ip.payload()) else { return false };
+    let pseudo = pseudo_v4(addresses, ip.protocol, payload.len() as u16);
     match payload.get(at..at + 2) {
         Some(field) if field == pseudo.fold() => {}
         _ => return false,
@@ -57,18 +54,14 @@ fn complete(payload: &mut [u8], at: usize, pseudo: Sum, protocol: u8) {
     }
 }
 
-/// Verifies the UDP checksum of an outer datagram that has one (RFC 7348 §5: one that is not zero must be right).
+/// Verifies the UDP checksum of an outer datagram that has one (RFC 7348 §5: one that is not zero must be right), given
+/// the datagram's length, its checksum field and the sum over all of it.
 ///
 /// The inner packet must have been finished before: the kernel computes the outer checksum over the inner packet as
 /// it will be once *its* checksum is finished (local checksum offload, Documentation/networking/checksum-offloads.rst).
 /// An outer checksum that is itself partial says nothing and is accepted.
 #[inline]
-pub(super) fn verify_outer(datagram: &[u8], addresses: &[u8; 8]) -> Result<(), DropReason> {
-    let pseudo = pseudo_v4(addresses, protocol::UDP, datagram.len() as u16);
-    let field = datagram.get(UDP_CHECKSUM..udp::LEN).unwrap_or_default();
-    if field == pseudo.fold() || pseudo.bytes(datagram).is_intact() {
-        Ok(())
-    } else {
-        Err(DropReason::OuterUdpChecksum)
-    }
+pub(super) fn verify_outer(addresses: &[u8; 8], len: u16, field: [u8; 2], datagram: Sum) -> Result<(), DropReason> {
+    let pseudo = pseudo_v4(addresses, protocol::UDP, len);
+    if field == pseudo.fold() || datagram.plus(pseudo).is_intact() { Ok(()) } else { Err(DropReason::OuterUdpChecksum) }
 }

@@ -38,6 +38,12 @@ impl Sum {
         Sum(self.0 + v.to_be() as u64)
     }
 
+    /// Adds another sum.
+    #[inline]
+    pub const fn plus(self, other: Sum) -> Sum {
+        Sum(self.0 + other.0)
+    }
+
     /// Adds one 16-bit word as it lies in memory.
     #[inline]
     pub const fn word(self, w: [u8; 2]) -> Sum {
