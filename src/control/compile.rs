@@ -302,7 +302,7 @@ mod tests {
         t.lookup(crate::tables::Domain(0), dst.into())
     }
 
-    fn peer<'t>(t: &'t Tables, dst: [u8; 4]) -> &'t Peer {
+    fn peer(t: &Tables, dst: [u8; 4]) -> &Peer {
         match at(t, dst) {
             Some(Action::Encap(id)) => t.peer(id).unwrap(),
             other => panic!("{other:?}"),
