@@ -65,6 +65,10 @@ pub trait Port {
     /// Chunks this port holds.
     fn held(&self) -> Held;
 
+    /// Frames handed over that the device has not begun to send: [`service`](Self::service) has to be called again
+    /// before anybody sleeps, for nothing wakes a sleeper when there is room. Costs no system call.
+    fn unsent(&self) -> u32;
+
     /// The kernel's counters, which cost a system call: for the slow path.
     fn ring_stats(&self) -> RingStats;
 

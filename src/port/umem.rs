@@ -124,7 +124,8 @@ mod tests {
             let memfd = std::fs::read_link(fd).is_ok_and(|to| to.to_string_lossy().contains("memfd:selvedge-umem"));
             memfd && std::fs::metadata(fd).is_ok_and(|m| m.ino() == inode)
         };
-        let open: Vec<_> = std::fs::read_dir("/proc/self/fd").unwrap().map(|e| e.unwrap().path()).filter(ours).collect();
+        let open: Vec<_> =
+            std::fs::read_dir("/proc/self/fd").unwrap().map(|e| e.unwrap().path()).filter(ours).collect();
         assert!(open.is_empty(), "{open:?}");
     }
 }
