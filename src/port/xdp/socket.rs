@@ -112,7 +112,9 @@ impl XdpPort {
         self.held.tx -= done.min(self.held.tx);
     }
 
-    /// At most one system call: whichever direction the kernel wants to be told of, in turns if both.
+    /// At most one system call: whichever direction the kernel wants to be told of, in turns if both. One call sends
+    /// what a turn can hand over, but only 32 frames where the kernel is older than 6.17: what it leaves is `unsent`, and
+    /// sent by the calls to come.
     ///
     /// Every error is transient (EAGAIN: the budget is used up, or the device's queue is full; EBUSY, ENOBUFS: no
     /// room now; ENETDOWN: no carrier) or beyond help here; frames left over are seen in the ring next time.
