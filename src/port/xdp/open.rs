@@ -35,9 +35,10 @@ pub struct RingSizes {
 }
 
 impl Default for RingSizes {
-    /// 2,048 of each.
+    /// 4,096 for receiving (rx, fill), 2,048 for sending (tx, completion): a worker that is kept off its core misses
+    /// packets, not frames to send.
     fn default() -> Self {
-        Self { rx: 2048, tx: 2048, fill: 2048, completion: 2048 }
+        Self { rx: 4096, tx: 2048, fill: 4096, completion: 2048 }
     }
 }
 
