@@ -238,9 +238,11 @@ impl Ledger {
 /// Frames on their way, first in first out. Its room is allocated once; it never grows.
 #[derive(Debug)]
 pub struct Burst {
-    /// A power of two of them, at least `capacity`. Those from `head` to `tail` are in it; what lies in the others is
-    /// never handed out.
+    /// `mask` + 1 of them, at least `capacity`. Those from `head` to `tail` are in it; what lies in the others is never
+    /// handed out.
     slots: Box<[Frame]>,
+    /// A power of two less one.
+    mask: usize,
     capacity: usize,
     /// Both run freely and wrap; a slot is its index modulo the slots there are.
     head: usize,
@@ -251,14 +253,16 @@ impl Burst {
     /// Room for `capacity` frames.
     pub fn new(capacity: usize) -> Self {
         let none = || Frame { chunk: 0, pool: NO_POOL, span: Span::default() };
-        let slots = std::iter::repeat_with(none).take(capacity.next_power_of_two()).collect();
-        Self { slots, capacity, head: 0, tail: 0 }
+        let slots: Box<[Frame]> = std::iter::repeat_with(none).take(capacity.next_power_of_two()).collect();
+        Self { mask: slots.len() - 1, slots, capacity, head: 0, tail: 0 }
     }
 
     #[inline]
-    fn slot(&mut self, index: usize) -> Option<&mut Frame> {
-        let at = index & (self.slots.len() - 1);
-        self.slots.get_mut(at) // always some
+    fn slot(&mut self, index: usize) -> &mut Frame {
+        debug_assert_eq!(self.mask + 1, self.slots.len());
+        // SAFETY: index & mask <= mask, which `new` set to one less than the slots there are (one at least); neither is
+        // changed afterwards.
+        unsafe { self.slots.get_unchecked_mut(index & self.mask) }
     }
 
     /// Appends a frame.
@@ -267,11 +271,10 @@ impl Burst {
     /// The frame itself, when there is no room for it.
     #[inline]
     pub fn push(&mut self, frame: Frame) -> Result<(), Frame> {
-        if self.room() == 0 {
+        if self.len() >= self.capacity {
             return Err(frame);
         }
-        let Some(slot) = self.slot(self.tail) else { return Err(frame) };
-        *slot = frame;
+        *self.slot(self.tail) = frame;
         self.tail = self.tail.wrapping_add(1);
         Ok(())
     }
@@ -288,16 +291,13 @@ impl Burst {
     /// The frame that has been in longest.
     #[inline]
     pub(super) fn front_mut(&mut self) -> Option<&mut Frame> {
-        if self.is_empty() {
-            return None;
-        }
-        self.slot(self.head)
+        if self.is_empty() { None } else { Some(self.slot(self.head)) }
     }
 
     /// The frames in order, to be looked at and changed in place.
     #[inline]
     pub fn frames_mut(&mut self) -> impl Iterator<Item = &mut Frame> {
-        let (many, first) = (self.len(), self.head & (self.slots.len() - 1));
+        let (many, first) = (self.len(), self.head & self.mask);
         let (wrapped, straight) = self.slots.split_at_mut(first);
         straight.iter_mut().chain(wrapped).take(many)
     }

@@ -9,6 +9,15 @@ pub struct Span {
     pub len: u16,
 }
 
+impl Span {
+    #[cold]
+    fn cut(&mut self, chunk: usize) {
+        let size = chunk.min(usize::from(u16::MAX)) as u16;
+        self.head = self.head.min(size);
+        self.len = self.len.min(size - self.head);
+    }
+}
+
 /// The room in front of a packet does not hold the header that should go there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NoHeadroom;
@@ -32,9 +41,10 @@ impl<'a> Packet<'a> {
     /// can be out of bounds; a port never hands out such a span.
     #[inline]
     pub fn new(chunk: &'a mut [u8], span: &'a mut Span) -> Self {
-        let size = chunk.len().min(usize::from(u16::MAX)) as u16;
-        span.head = span.head.min(size);
-        span.len = span.len.min(size - span.head);
+        match span.head.checked_add(span.len) {
+            Some(end) if usize::from(end) <= chunk.len() => {}
+            _ => span.cut(chunk.len()),
+        }
         Self { chunk, span }
     }
 
