@@ -39,8 +39,8 @@ impl Packed {
             Action::Deliver(HopId(row)) => (2, row),
             Action::Local => (3, 0),
         };
-        assert!(row <= ROW, "2^26 rows are more than any table holds"); // control plane only
-        Packed(kind << 30 | row)
+        debug_assert!(row <= ROW, "2^26 rows are more than any host has memory for");
+        Packed(kind << 30 | (row & ROW))
     }
 
     #[inline]

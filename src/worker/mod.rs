@@ -217,7 +217,10 @@ impl<P: Port, C: Clock> Worker<P, C> {
             self.stats.leave(door);
             let refused = match self.lanes.get_mut(usize::from(port.0)) {
                 Some(lane) => lane.leave(frame, door).err(),
-                None => Some(frame),
+                None => {
+                    debug_assert!(false, "tables name a port that does not exist: {port:?}");
+                    Some(frame)
+                }
             };
             if let Some(frame) = refused {
                 self.stats.stay(door);
