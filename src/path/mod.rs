@@ -263,11 +263,10 @@ impl Path<'_> {
     }
 
     /// Does a source address of the access side belong to an overlay that watches its sources, or to ourselves? Then
-    /// whoever sends from there is not who he says (RFC 1812 §5.3.8). Asked of the tables alone: most sources have no
-    /// route here, and what has none is found out fast and never cached.
+    /// whoever sends from there is not who he says (RFC 1812 §5.3.8).
     #[inline]
-    fn is_claimed(&self, src: Ipv4Addr) -> bool {
-        match self.tables.lookup(Domain(0), src.into()) {
+    fn is_claimed(&mut self, src: Ipv4Addr) -> bool {
+        match self.route(Domain(0), src) {
             Some(Action::Encap(peer)) => {
                 let overlay = self.tables.peer(peer).and_then(|p| self.tables.overlay(p.overlay));
                 overlay.is_none_or(|o| o.source_check)
