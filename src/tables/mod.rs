@@ -1,7 +1,6 @@
 //! Floor 1: what the data path knows. Written by the control plane, read by workers, published in versions.
 
 use core::net::{IpAddr, Ipv4Addr};
-use std::collections::HashMap;
 use std::sync::Arc;
 
 pub mod cache;
@@ -12,6 +11,7 @@ pub mod ids;
 pub mod overlay;
 pub mod peer;
 pub mod slab;
+pub mod sources;
 pub mod vteps;
 
 pub use cache::{Domain, FlowCache};
@@ -23,8 +23,7 @@ pub use vteps::{Miss, VtepKey, Vteps};
 
 use crate::wire::Prefix;
 use slab::Slab;
-
-type Sources = HashMap<(OverlayId, IpAddr), PeerId, ahash::RandomState>;
+use sources::Sources;
 
 /// One version of everything the data path knows. It never changes; versions share what they have in common.
 #[derive(Clone, Debug)]
@@ -34,7 +33,7 @@ pub struct Tables {
     overlays: Arc<[Overlay]>,
     vteps: Arc<Vteps>,
     peers: Slab<Peer>,
-    sources: Arc<Sources>,
+    sources: Sources,
     hops: Slab<NextHop>,
     ports: Arc<[PortFacts]>,
 }
@@ -74,7 +73,7 @@ impl Tables {
     /// The peer of an overlay that sends from `source`.
     #[inline]
     pub fn peer_by_source(&self, overlay: OverlayId, source: Ipv4Addr) -> Option<PeerId> {
-        self.sources.get(&(overlay, source.into())).copied()
+        self.sources.get(&(overlay, source.into()))
     }
 
     /// A native next hop.
@@ -117,7 +116,7 @@ impl TablesWriter {
             vteps: Arc::new(Vteps::of(&overlays)),
             overlays: overlays.into(),
             peers: Slab::default(),
-            sources: Arc::default(),
+            sources: Sources::default(),
             hops: Slab::default(),
             ports: ports.into(),
         };
@@ -151,9 +150,9 @@ impl TablesWriter {
         let key = |p: &Peer| (p.overlay, p.vtep);
         let (before, after) = (self.next.peers.get(id.0).map(key), peer.as_ref().map(key));
         if before != after {
-            let sources = Arc::make_mut(&mut self.next.sources);
+            let sources = &mut self.next.sources;
             // another peer may have taken the address over in the meantime: then it stays
-            if let Some(k) = before.filter(|k| sources.get(k) == Some(&id)) {
+            if let Some(k) = before.filter(|k| sources.get(k) == Some(id)) {
                 sources.remove(&k);
             }
             after.map(|k| sources.insert(k, id));
