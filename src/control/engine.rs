@@ -70,7 +70,8 @@ impl Engine {
         wake: Box<dyn Fn()>,
     ) -> Self {
         let compiler = Compiler::new(writer, Vec::new(), Vec::new());
-        Self { keeper, rib: sources(), compiler, publisher, ports, wake, epoch: 0 }
+        let epoch = publisher.adopted(); // workers begin with it
+        Self { keeper, rib: sources(), compiler, publisher, ports, wake, epoch }
     }
 
     /// Puts a complete map in force, in one step: no packet sees half of it. Unless the overlays themselves changed
@@ -180,7 +181,12 @@ impl Engine {
         }
     }
 
+    /// Nothing new is no new version: much of what the kernel says changes no row, and each version costs the workers
+    /// their flow caches.
     fn publish(&mut self) {
+        if !self.compiler.writer().is_dirty() {
+            return;
+        }
         let tables = self.compiler.writer().publish();
         self.epoch = tables.epoch();
         self.publisher.publish(tables);
