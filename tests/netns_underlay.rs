@@ -106,6 +106,13 @@ fn a_route_to_a_peer_that_changes_is_followed() {
     });
     assert!(until(SOON, || unready(&net).is_empty()), "{:?}", unready(&net));
     assert!(no_neighbour(&net) > 100.0, "what was lost was counted");
+    outage(&t.native, pod, "the route leads out of the access port for 300 ms", || {
+        t.gateway.route(far, t.native.address).unwrap();
+        let wrong = |(hop, why): &(String, String)| hop.starts_with("203.0.113.5") && why.contains("an access port");
+        assert!(until(SOON, || unready(&net).iter().any(wrong)), "{:?}", unready(&net));
+        sleep(Duration::from_millis(200));
+        t.gateway.route(far, first.vtep).unwrap();
+    });
     let nowhere = [("no_neighbour".to_string(), no_neighbour(&net))];
     assert_eq!(drops(&net.scrape()), nowhere);
     net.finish();
@@ -284,7 +291,7 @@ fn a_new_peer_behind_a_known_router_is_ready_in_the_first_version() {
         let keeper = Keeper::start(&[ifindex]).await.unwrap();
         let mut writer = TablesWriter::new(vec![], vec![]);
         let (publisher, mut workers) = handover::channel(1, writer.publish());
-        let ports = vec![EnginePort { ifindex, mtu: None }];
+        let ports = vec![EnginePort { ifindex, mtu: None, underlay: true }];
         let mut engine = Engine::new(keeper, writer, publisher, ports, Box::new(|| ()));
         let overlays = [overlay];
         engine.load(&overlays, &[route(1, t.blue.nodes[0].vtep)]);

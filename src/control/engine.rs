@@ -20,6 +20,8 @@ pub struct EnginePort {
     pub ifindex: u32,
     /// MTU to obey if smaller than the kernel's.
     pub mtu: Option<Mtu>,
+    /// True if it carries VXLAN.
+    pub underlay: bool,
 }
 
 /// What the control plane knows, for people and programs.
@@ -152,7 +154,7 @@ impl Engine {
             Status { routes: self.rib.len(), epoch: self.epoch, overruns: self.keeper.overruns(), ..Status::default() };
         let wanted: HashSet<HopKey> = self.compiler.wanted().collect();
         for key in wanted {
-            match self.keeper.state(&key) {
+            match self.compiler.judge(&key, self.keeper.state(&key)) {
                 Ok(_) => status.hops_ready += 1,
                 Err(why) => {
                     status.hops_unready.insert(key.to_string(), why.to_string());
@@ -167,7 +169,7 @@ impl Engine {
             core::mem::replace(&mut self.compiler, Compiler::new(TablesWriter::new(vec![], vec![]), vec![], vec![]));
         let mut writer = old.into_reset_writer(overlays.to_vec());
         writer.set_ports(self.port_facts());
-        let link = |p: &EnginePort| PortLink { ifindex: p.ifindex, mtu: p.mtu.map(Mtu::get) };
+        let link = |p: &EnginePort| PortLink { ifindex: p.ifindex, mtu: p.mtu.map(Mtu::get), underlay: p.underlay };
         self.compiler = Compiler::new(writer, overlays.to_vec(), self.ports.iter().map(link).collect());
         self.rib = sources();
     }

@@ -11,7 +11,7 @@ use super::RunError;
 use super::launch::{self, Crew};
 use super::steer::Steered;
 use super::watch::FileWatch;
-use crate::config::{Config, Plan};
+use crate::config::{Config, Plan, PortConfig, PortPlan, Role};
 use crate::control::engine::{Engine, EnginePort};
 use crate::control::keeper::{Changes, Keeper};
 use crate::tables::TablesWriter;
@@ -91,7 +91,12 @@ impl Gateway {
         let crew = Crew::start(&config, plan, benches, subscribers)?;
         // the file's MTU, not the plan's: the interface's own may grow later
         let ports = plan.ports.iter().zip(&config.ports);
-        let ports = ports.map(|(plan, port)| EnginePort { ifindex: plan.ifindex, mtu: port.mtu }).collect();
+        let port = |(plan, port): (&PortPlan, &PortConfig)| EnginePort {
+            ifindex: plan.ifindex,
+            mtu: port.mtu,
+            underlay: port.role == Role::Underlay,
+        };
+        let ports = ports.map(port).collect();
         let mut engine = Engine::new(keeper, writer, publisher, ports, crew.alarm());
         engine.load(&config.overlays, &config.routes);
         resolve(&mut engine).await;
