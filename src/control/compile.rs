@@ -152,7 +152,7 @@ impl Compiler {
             Target::Native { .. } => self.hop_numbers.take(),
         };
         self.rows.insert(target, Row { id, routes: 1 });
-        let key = self.hop_key(&target);
+        let key = hop_key(&target, &self.overlays, &self.ports);
         self.waiting.entry(key).or_default().push(target);
         self.write(target, &state(&key));
         action(&target, id)
@@ -166,7 +166,7 @@ impl Compiler {
         }
         let id = row.id;
         self.rows.remove(&target);
-        let key = self.hop_key(&target);
+        let key = hop_key(&target, &self.overlays, &self.ports);
         if let Some(targets) = self.waiting.get_mut(&key) {
             targets.retain(|t| *t != target);
             if targets.is_empty() {
@@ -181,19 +181,6 @@ impl Compiler {
             Target::Native { .. } => {
                 self.writer.set_hop(HopId(id), None);
                 self.hop_numbers.free.push(id);
-            }
-        }
-    }
-
-    fn hop_key(&self, target: &Target) -> HopKey {
-        match *target {
-            Target::Vtep { overlay, vtep, .. } => {
-                let from = self.overlay(overlay).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |o| o.local);
-                HopKey::Routed { dst: vtep, from }
-            }
-            Target::Native { port, next_hop } => {
-                let ifindex = self.ports.get(usize::from(port.0)).map_or(0, |p| p.ifindex);
-                HopKey::Attached { ifindex, addr: next_hop }
             }
         }
     }
@@ -243,6 +230,21 @@ impl Compiler {
     fn link_mtu(&self, port: PortId, hop: &Hop) -> u16 {
         let configured = self.ports.get(usize::from(port.0)).and_then(|p| p.mtu).unwrap_or(u16::MAX);
         u16::try_from(hop.mtu).unwrap_or(u16::MAX).min(configured)
+    }
+}
+
+/// The next hop that a target needs.
+pub fn hop_key(target: &Target, overlays: &[Overlay], ports: &[PortLink]) -> HopKey {
+    match *target {
+        Target::Vtep { overlay, vtep, .. } => {
+            let overlay = overlays.get(usize::from(overlay.0));
+            let from = overlay.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |o| o.local);
+            HopKey::Routed { dst: vtep, from }
+        }
+        Target::Native { port, next_hop } => {
+            let ifindex = ports.get(usize::from(port.0)).map_or(0, |p| p.ifindex);
+            HopKey::Attached { ifindex, addr: next_hop }
+        }
     }
 }
 

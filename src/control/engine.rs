@@ -4,7 +4,7 @@ use core::net::IpAddr;
 use std::collections::{BTreeMap, HashSet};
 
 use super::Route;
-use super::compile::{Compiler, PortLink};
+use super::compile::{Compiler, PortLink, hop_key};
 use super::keeper::{Changes, HopKey, Keeper, LinkChange, LinkFacts, Unready};
 use super::rib::{Preference, Rib};
 use super::source::Event;
@@ -48,6 +48,8 @@ pub struct Engine {
     ports: Vec<EnginePort>,
     wake: Box<dyn Fn()>,
     epoch: u32,
+    /// Next hops that only the map to come needs.
+    foreseen: HashSet<HopKey>,
 }
 
 impl core::fmt::Debug for Engine {
@@ -73,7 +75,22 @@ impl Engine {
     ) -> Self {
         let compiler = Compiler::new(writer, Vec::new(), Vec::new());
         let epoch = publisher.adopted(); // workers begin with it
-        Self { keeper, rib: sources(), compiler, publisher, ports, wake, epoch }
+        Self { keeper, rib: sources(), compiler, publisher, ports, wake, epoch, foreseen: HashSet::new() }
+    }
+
+    /// Resolves the next hops of a map to come beside those in use, so that a route which moves finds its new one known
+    /// when the map is put in force. [`is_foreseen`](Self::is_foreseen) tells when that is done; until then
+    /// [`changed`](Self::changed) must be awaited as ever.
+    pub fn foresee(&mut self, overlays: &[Overlay], routes: &[Route]) {
+        let (known, ports) = (self.compiler.wanted().collect::<HashSet<_>>(), self.links());
+        let keys = routes.iter().map(|route| hop_key(&route.target, overlays, &ports));
+        self.foreseen = keys.filter(|key| !known.contains(key)).collect();
+        self.keeper.watch(known.iter().chain(&self.foreseen).copied());
+    }
+
+    /// True once no next hop of the map to come is still being asked for the first time.
+    pub fn is_foreseen(&self) -> bool {
+        self.foreseen.iter().all(|key| self.has_answer(key))
     }
 
     /// Puts a complete map in force, in one step: no packet sees half of it. Unless the overlays themselves changed
@@ -87,6 +104,7 @@ impl Engine {
             self.begin_anew(overlays);
         }
         self.take(file::listing(routes));
+        self.foreseen.clear();
         self.keeper.watch(self.compiler.wanted());
         let new: Vec<HopKey> = self.compiler.wanted().filter(|key| !known.contains(key)).collect();
         for key in new {
@@ -135,7 +153,11 @@ impl Engine {
 
     /// True once no next hop is still being asked for the first time.
     pub fn is_settled(&self) -> bool {
-        self.compiler.wanted().all(|key| !matches!(self.keeper.state(&key), Err(Unready::Resolving)))
+        self.compiler.wanted().all(|key| self.has_answer(&key))
+    }
+
+    fn has_answer(&self, key: &HopKey) -> bool {
+        !matches!(self.keeper.state(key), Err(Unready::Resolving))
     }
 
     /// True once every worker uses the version published last.
@@ -169,9 +191,13 @@ impl Engine {
             core::mem::replace(&mut self.compiler, Compiler::new(TablesWriter::new(vec![], vec![]), vec![], vec![]));
         let mut writer = old.into_reset_writer(overlays.to_vec());
         writer.set_ports(self.port_facts());
-        let link = |p: &EnginePort| PortLink { ifindex: p.ifindex, mtu: p.mtu.map(Mtu::get), underlay: p.underlay };
-        self.compiler = Compiler::new(writer, overlays.to_vec(), self.ports.iter().map(link).collect());
+        self.compiler = Compiler::new(writer, overlays.to_vec(), self.links());
         self.rib = sources();
+    }
+
+    fn links(&self) -> Vec<PortLink> {
+        let link = |p: &EnginePort| PortLink { ifindex: p.ifindex, mtu: p.mtu.map(Mtu::get), underlay: p.underlay };
+        self.ports.iter().map(link).collect()
     }
 
     fn take(&mut self, events: impl Iterator<Item = Event>) {

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::RunError;
 use super::launch::{self, Crew};
+use super::reload::Coming;
 use super::steer::Steered;
 use super::watch::FileWatch;
 use crate::config::{Config, Plan, PortConfig, PortPlan, Role};
@@ -19,8 +20,8 @@ use crate::tables::handover;
 use crate::telemetry::http;
 use crate::telemetry::metrics::Observatory;
 
-/// How long a start waits for neighbours to answer before packets are taken all the same.
-const RESOLVE_FOR: Duration = Duration::from_secs(1);
+/// How long a start, and a reload, waits for new neighbours to answer before it goes on all the same.
+pub(super) const RESOLVE_FOR: Duration = Duration::from_secs(1);
 /// How often workers are looked after and what is told is brought up to date.
 const TEND_EVERY: Duration = Duration::from_millis(250);
 
@@ -29,6 +30,8 @@ pub(super) struct Gateway {
     pub(super) config: Config,
     pub(super) engine: Engine,
     pub(super) observatory: Arc<Observatory>,
+    /// The configuration that waits for its next hops.
+    pub(super) coming: Option<Coming>,
     crew: Crew,
 }
 
@@ -109,7 +112,7 @@ impl Gateway {
         if let Some(listener) = listener {
             tokio::spawn(http::serve(listener, observatory.clone()));
         }
-        let gateway = Self { config, engine, observatory, crew };
+        let gateway = Self { config, engine, observatory, coming: None, crew };
         let steered = Steered::of(&gateway.config);
         let own = gateway.engine.own_addresses();
         gateway.with_programs(|role, program| {
@@ -127,13 +130,17 @@ impl Gateway {
         let mut tend = interval(TEND_EVERY);
         tend.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            self.go_on();
+            // one configuration at a time: what is heard of another meanwhile is looked into afterwards
+            let (idle, deadline) = (self.coming.is_none(), self.deadline());
             tokio::select! {
                 changes = self.engine.changed() => self.follow(&changes),
-                _ = signals.hangup.recv() => {
+                _ = signals.hangup.recv(), if idle => {
                     file.renewed();
                     self.reload(path);
                 }
-                () = file.changed() => self.reload(path),
+                () = file.changed(), if idle => self.reload(path),
+                () = sleep_until(deadline), if !idle => {}
                 _ = tend.tick() => {
                     self.engine.collect();
                     self.tell();
