@@ -33,6 +33,8 @@ pub(super) enum Ask {
 #[derive(Clone, Debug, Default)]
 struct Wish {
     lookup: Option<Lookup>,
+    /// The route before, which serves until the neighbour the new one leads to has answered, or has not.
+    before: Option<Lookup>,
     told: Option<HopState>,
 }
 
@@ -232,9 +234,13 @@ impl Brain {
             self.round.next = Some(self.round.next.map_or(at, |next| next.min(at)));
             return;
         };
-        if let Some(wish) = self.wishes.get_mut(&key)
-            && wish.lookup != Some(lookup)
-        {
+        let Some(old) = self.wishes.get(&key).map(|wish| wish.lookup).filter(|old| *old != Some(lookup)) else {
+            return;
+        };
+        let served = self.by_route(&key, old).is_ok();
+        if let Some(wish) = self.wishes.get_mut(&key) {
+            // while routes change faster than neighbours answer, the last that served goes on serving
+            wish.before = if served { old } else { wish.before.take() };
             wish.lookup = Some(lookup);
             self.needs_changed = true;
             self.news = true;
@@ -310,7 +316,8 @@ impl Brain {
             return;
         }
         let ports = &self.ports;
-        let keys = self.wishes.iter().filter_map(|(key, wish)| neighbour_of(key, wish.lookup));
+        let lookups = self.wishes.iter().flat_map(|(key, w)| [(key, w.lookup), (key, w.before)]);
+        let keys = lookups.filter_map(|(key, lookup)| neighbour_of(key, lookup));
         self.needed = keys.filter(|(key, _)| ports.contains(&key.ifindex)).map(|(key, _)| key).collect();
         // What is kept of a neighbour beyond the kernel's own entry is kept for those who need it.
         let needed = &self.needed;
@@ -326,7 +333,14 @@ impl Brain {
 
     /// The state of a hop, watched or not; one that is not watched is [`Unready::Resolving`] unless more is known.
     pub(super) fn state(&self, key: &HopKey) -> HopState {
-        let lookup = self.wishes.get(key).and_then(|wish| wish.lookup);
+        let (lookup, before) = self.wishes.get(key).map_or((None, None), |wish| (wish.lookup, wish.before));
+        match self.by_route(key, lookup) {
+            Err(Unready::Resolving) if before.is_some() => self.by_route(key, before).map_err(|_| Unready::Resolving),
+            state => state,
+        }
+    }
+
+    fn by_route(&self, key: &HopKey, lookup: Option<Lookup>) -> HopState {
         match (key, lookup) {
             (HopKey::Routed { .. }, Some(Lookup::NoRoute)) => Err(Unready::NoRoute),
             (HopKey::Routed { .. }, Some(Lookup::NotUnicast)) => Err(Unready::NotUnicast),
@@ -368,6 +382,7 @@ impl Brain {
         if !std::mem::take(&mut self.news) {
             return changes;
         }
+        self.forget_old_routes();
         for (key, wish) in &self.wishes {
             if matches!(key, HopKey::Routed { .. }) && wish.lookup.is_none() {
                 continue; // its first lookup is queued
@@ -384,6 +399,20 @@ impl Brain {
         }
         self.link_changes(&mut changes.links);
         changes
+    }
+
+    /// The route before is done with once it is known what the present one leads to.
+    fn forget_old_routes(&mut self) {
+        let waiting = |(key, wish): (&HopKey, &Wish)| wish.before.is_some().then_some((*key, wish.lookup));
+        let waiting: Vec<_> = self.wishes.iter().filter_map(waiting).collect();
+        for (key, lookup) in waiting {
+            if self.by_route(&key, lookup) != Err(Unready::Resolving)
+                && let Some(wish) = self.wishes.get_mut(&key)
+            {
+                wish.before = None;
+                self.needs_changed = true;
+            }
+        }
     }
 
     fn link_changes(&mut self, out: &mut Vec<LinkChange>) {

@@ -172,6 +172,45 @@ fn a_routed_hop_is_looked_up_then_resolved_then_ready() {
 }
 
 #[test]
+fn a_route_that_moves_serves_on_until_the_new_neighbour_answers_or_does_not() {
+    let (mut brain, t) = brain();
+    let key = routed(1);
+    let neighbour = |n: u8| NeighbourKey { ifindex: PORT, addr: IpAddr::from([10, 0, 0, n]) };
+    let by = |n: u8| Some(Lookup::Via { ifindex: PORT, gateway: neighbour(n).addr, mtu: None });
+    let is = |brain: &Brain| brain.state(&key).map(|hop| hop.mac);
+    brain.watch([key], t);
+    brain.looked_up(key, by(2), t);
+    assert_eq!(is(&brain), Err(Unready::Resolving), "there is no route before");
+    brain.hear(Fact::Neighbour(neighbour(2), entry(Nud::Reachable, Some(A))), t);
+    brain.changes();
+    // from one that answers to one that has not yet, and on to another
+    brain.looked_up(key, by(3), t);
+    brain.looked_up(key, by(4), t);
+    let pokes = pokes(&brain.asks(t, 10));
+    assert!(pokes.contains(&(neighbour(4), Poke::Create)), "the new one is asked: {pokes:?}");
+    assert_eq!(is(&brain), Ok(A));
+    assert!(brain.changes().is_empty(), "nothing to tell");
+    brain.hear(Fact::Neighbour(neighbour(4), entry(Nud::Reachable, Some(B))), t);
+    assert_eq!((is(&brain), brain.changes().hops.len()), (Ok(B), 1));
+    // one that does not answer at all, and where there is no route
+    brain.looked_up(key, by(5), t);
+    assert_eq!(is(&brain), Ok(B));
+    brain.hear(Fact::Neighbour(neighbour(5), entry(Nud::Failed, None)), t);
+    assert_eq!(is(&brain), Err(Unready::Unreachable));
+    assert_eq!(state_of(&brain.changes(), key), Some(Err(Unready::Unreachable)));
+    brain.looked_up(key, by(6), t);
+    assert_eq!(is(&brain), Err(Unready::Resolving), "the route before did not serve");
+    brain.looked_up(key, by(4), t);
+    brain.looked_up(key, Some(Lookup::NoRoute), t);
+    assert_eq!(is(&brain), Err(Unready::NoRoute));
+    // the old way is none when its link is down
+    brain.looked_up(key, by(4), t);
+    brain.looked_up(key, Some(Lookup::Via { ifindex: PORT, gateway: neighbour(7).addr, mtu: None }), t);
+    brain.hear(link(PORT, false), t);
+    assert_eq!(is(&brain), Err(Unready::LinkDown));
+}
+
+#[test]
 fn the_source_takes_part_in_the_lookup_while_it_is_ours() {
     let (mut brain, t) = brain();
     let (key, from) = (routed(1), ip("10.0.0.1"));
