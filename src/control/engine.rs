@@ -145,10 +145,14 @@ impl Engine {
         self.keeper.link(ifindex)
     }
 
-    /// The host's own addresses on all ports.
+    /// The host's own unicast IPv4 addresses, on whatever interface: a packet for one of them that comes in by an access
+    /// port is for the host itself, whatever prefix of the map holds it.
     pub fn own_addresses(&self) -> Vec<IpAddr> {
-        let links = self.ports.iter().filter_map(|p| self.keeper.link(p.ifindex));
-        links.flat_map(|l| l.addresses.iter().map(|(address, _)| *address)).collect()
+        let unicast = |address: &IpAddr| match address {
+            IpAddr::V4(a) => !(a.is_loopback() || a.is_multicast() || a.is_broadcast() || a.is_unspecified()),
+            IpAddr::V6(_) => false,
+        };
+        self.keeper.local().filter(unicast).collect()
     }
 
     /// True once no next hop is still being asked for the first time.

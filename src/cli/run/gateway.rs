@@ -15,6 +15,7 @@ use super::watch::FileWatch;
 use crate::config::{Config, Plan, PortConfig, PortPlan, Role};
 use crate::control::engine::{Engine, EnginePort};
 use crate::control::keeper::{Changes, Keeper};
+use crate::port::PortError;
 use crate::tables::TablesWriter;
 use crate::tables::handover;
 use crate::telemetry::http;
@@ -112,13 +113,13 @@ impl Gateway {
         if let Some(listener) = listener {
             tokio::spawn(http::serve(listener, observatory.clone()));
         }
-        let gateway = Self { config, engine, observatory, coming: None, crew };
+        let mut gateway = Self { config, engine, observatory, coming: None, crew };
         let steered = Steered::of(&gateway.config);
-        let own = gateway.engine.own_addresses();
-        gateway.with_programs(|role, program| {
-            program.set_own(&own)?;
-            steered.add(role, program)
-        })?;
+        // workers know the way before anything is steered to them
+        gateway.await_adoption();
+        // the host was looked at a while ago: the plan's MAC addresses need no longer be right
+        gateway.introduce()?;
+        gateway.with_programs(|role, program| steered.add(role, program))?;
         gateway.observatory.update(|slow| slow.ready = true);
         gateway.tell();
         tracing::info!(workers = plan.cores.len(), cores = ?plan.cores, routes = gateway.config.routes.len(), "forwarding");
@@ -156,18 +157,21 @@ impl Gateway {
 
     fn follow(&mut self, changes: &Changes) {
         self.engine.absorb(changes);
-        if changes.links.is_empty() {
-            return;
+        if (!changes.links.is_empty() || changes.addresses)
+            && let Err(error) = self.introduce()
+        {
+            tracing::error!(%error, "the XDP program does not know the ports' new addresses");
         }
+    }
+
+    /// Tells each port's program its port's MAC address, and which IP addresses are the host's own.
+    fn introduce(&self) -> Result<(), PortError> {
         let own = self.engine.own_addresses();
-        let followed = self.with_programs(|_, program| {
+        self.with_programs(|_, program| {
             let link = self.engine.link(program.ifindex());
             link.map_or(Ok(()), |l| program.set_mac(l.mac))?;
             program.set_own(&own)
-        });
-        if let Err(error) = followed {
-            tracing::error!(%error, "the XDP program does not know the ports' new addresses");
-        }
+        })
     }
 
     /// Brings what is told up to date.

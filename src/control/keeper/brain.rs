@@ -55,7 +55,11 @@ pub(super) struct Brain {
     ports: BTreeSet<u32>,
     links: HashMap<u32, LinkFacts>,
     links_told: BTreeMap<u32, LinkFacts>,
+    /// The host's own addresses, on ports or not, each with one of the links it is on.
     local: HashMap<IpAddr, u32>,
+    local_told: HashSet<IpAddr>,
+    /// `local` may not be as it was told.
+    local_changed: bool,
     neighbours: HashMap<NeighbourKey, Neighbour>,
     wishes: HashMap<HopKey, Wish>,
     needed: HashSet<NeighbourKey>,
@@ -75,6 +79,8 @@ impl Brain {
             links: HashMap::new(),
             links_told: BTreeMap::new(),
             local: HashMap::new(),
+            local_told: HashSet::new(),
+            local_changed: false,
             neighbours: HashMap::new(),
             wishes: HashMap::new(),
             needed: HashSet::new(),
@@ -90,8 +96,14 @@ impl Brain {
         self.links.get(&ifindex)
     }
 
-    /// Takes the ports' present facts as told.
+    /// The host's own addresses.
+    pub(super) fn local(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.local.keys().copied()
+    }
+
+    /// Takes the ports' present facts and the host's present addresses as told.
     pub(super) fn links_are_told(&mut self) {
+        self.addresses_changed();
         self.links_told = self.ports.iter().filter_map(|i| Some((*i, self.links.get(i)?.clone()))).collect();
     }
 
@@ -147,6 +159,7 @@ impl Brain {
         let gone: Vec<NeighbourKey> = in_kernel.filter(|key| !neighbours.contains(key)).collect();
         gone.into_iter().for_each(|key| self.neighbour_gone(key, now));
         self.local.clear();
+        self.local_changed = true;
         self.links.values_mut().for_each(|link| link.addresses.clear());
         facts.into_iter().for_each(|fact| self.hear(fact, now));
         self.routes_changed(now);
@@ -179,6 +192,7 @@ impl Brain {
     fn link_gone(&mut self, ifindex: u32, now: Instant) {
         self.links.remove(&ifindex);
         self.local.retain(|_, on| *on != ifindex);
+        self.local_changed = true;
         self.neighbours.retain(|key, _| key.ifindex != ifindex);
         self.due = None;
         self.news = true;
@@ -202,7 +216,8 @@ impl Brain {
                 None => self.local.remove(&addr),
             };
         }
-        self.news |= self.ports.contains(&ifindex);
+        self.local_changed = true;
+        self.news = true;
         self.routes_changed(now);
     }
 
@@ -398,7 +413,19 @@ impl Brain {
             }
         }
         self.link_changes(&mut changes.links);
+        changes.addresses = self.addresses_changed();
         changes
+    }
+
+    /// Whether the host's own addresses are others than told; they count as told from here on.
+    fn addresses_changed(&mut self) -> bool {
+        if !std::mem::take(&mut self.local_changed) {
+            return false;
+        }
+        let now: HashSet<IpAddr> = self.local.keys().copied().collect();
+        let changed = now != self.local_told;
+        self.local_told = now;
+        changed
     }
 
     /// The route before is done with once it is known what the present one leads to.

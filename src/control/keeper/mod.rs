@@ -175,12 +175,14 @@ pub struct Changes {
     pub hops: Vec<(HopKey, HopState)>,
     /// Ports whose facts are not what was last reported.
     pub links: Vec<LinkChange>,
+    /// The host's own addresses, on whatever link, are not those last reported.
+    pub addresses: bool,
 }
 
 impl Changes {
     /// True when there is nothing to tell.
     pub fn is_empty(&self) -> bool {
-        self.hops.is_empty() && self.links.is_empty()
+        self.hops.is_empty() && self.links.is_empty() && !self.addresses
     }
 }
 

@@ -339,6 +339,35 @@ fn ports_are_reported_when_they_change_and_vanish() {
 }
 
 #[test]
+fn the_hosts_addresses_are_reported_on_whatever_link_they_are() {
+    let (mut brain, t) = brain();
+    let address = |ifindex, addr| Fact::Address { ifindex, addr: ip(addr), len: 32 };
+    let gone = |ifindex, addr| Fact::AddressGone { ifindex, addr: ip(addr), len: 32 };
+    let local = |brain: &Brain| {
+        let mut all: Vec<_> = brain.local().map(|a| a.to_string()).collect();
+        all.sort();
+        all
+    };
+    brain.hear(address(9, "10.1.1.1"), t);
+    assert!(brain.changes().addresses && local(&brain) == ["10.1.1.1"], "{:?}", local(&brain));
+    brain.hear(address(9, "10.1.1.1"), t);
+    brain.hear(address(9, "10.1.1.2"), t);
+    brain.hear(gone(9, "10.1.1.2"), t);
+    assert!(brain.changes().is_empty(), "as it was");
+    brain.hear(address(PORT, "10.1.1.1"), t);
+    assert!(!brain.changes().addresses);
+    brain.hear(gone(PORT, "10.1.1.1"), t);
+    assert!(!brain.changes().addresses, "the other link has it still");
+    brain.hear(Fact::LinkGone(9), t);
+    assert!(brain.changes().addresses && local(&brain).is_empty());
+    // a listing says the same as the announcements that were lost
+    brain.hear_all(vec![link(PORT, true), link(9, true), address(9, "10.1.1.3")], t);
+    assert!(brain.changes().addresses);
+    brain.hear_all(vec![link(PORT, true), link(9, true), address(9, "10.1.1.3")], t);
+    assert!(!brain.changes().addresses);
+}
+
+#[test]
 fn a_listing_after_losses_says_what_is_gone() {
     let (mut brain, t) = brain();
     brain.watch([attached(), routed(1)], t);
