@@ -363,3 +363,32 @@ fn the_uniform_model_carries_the_code_point_both_ways() {
         assert_eq!(g.receive(UNDERLAY, &[&v.frame()]).only().1[15], 0x28, "and back in");
     }
 }
+
+/// An adaptive worker sleeps when nothing arrives; frames that a device had no room for must not sleep with it.
+#[test]
+fn a_sleeping_worker_gets_stalled_frames_going() {
+    use selvedge::worker::idle::Idle;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::{Duration, Instant};
+
+    let mut g = Gateway::new();
+    let (pool, wire) = g.worker.wire(ACCESS);
+    assert!(wire.inject(pool, &plain(&Ip::udp(NATIVE, BLUE_POD, (1, 2), b"x"))));
+    // more calls than a spell of spinning makes: at 50 ms a sleep it would take a second, at 1 ms some 20 ms
+    g.worker.wire(UNDERLAY).1.stall_tx(20 * (2 * Idle::PATIENCE + 2));
+    let stop = std::sync::Arc::new(AtomicBool::new(false));
+    let mut waiter = selvedge::port::Waiter::new().unwrap();
+    let (ender, waker, board) = (stop.clone(), waiter.waker(), g.worker.board());
+    let timer = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(400));
+        let held = board.read().ports[0].held.tx; // before the stop, which drains the ring whatever it takes
+        ender.store(true, Ordering::Relaxed);
+        waker.wake();
+        held
+    });
+    let begun = Instant::now();
+    g.worker.run(Idle::adaptive(), &mut waiter, &stop);
+    assert_eq!(timer.join().unwrap(), 0, "the frame was still waiting after 400 ms");
+    assert!(begun.elapsed() < Duration::from_secs(2));
+    assert_eq!(g.worker.wire(UNDERLAY).1.sent().len(), 1);
+}
