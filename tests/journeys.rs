@@ -371,14 +371,15 @@ fn a_sleeping_worker_gets_stalled_frames_going() {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::{Duration, Instant};
 
-    let mut g = Gateway::new();
-    let (pool, wire) = g.worker.wire(ACCESS);
+    let (mut worker, _publisher, _tables) = worker(tables(), rings(), selvedge::worker::Monotonic);
+    worker.turn();
+    let (pool, wire) = worker.wire(ACCESS);
     assert!(wire.inject(pool, &plain(&Ip::udp(NATIVE, BLUE_POD, (1, 2), b"x"))));
     // more calls than a spell of spinning makes: at 50 ms a sleep it would take a second, at 1 ms some 20 ms
-    g.worker.wire(UNDERLAY).1.stall_tx(20 * (2 * Idle::PATIENCE + 2));
+    worker.wire(UNDERLAY).1.stall_tx(20 * (2 * Idle::PATIENCE + 2));
     let stop = std::sync::Arc::new(AtomicBool::new(false));
     let mut waiter = selvedge::port::Waiter::new().unwrap();
-    let (ender, waker, board) = (stop.clone(), waiter.waker(), g.worker.board());
+    let (ender, waker, board) = (stop.clone(), waiter.waker(), worker.board());
     let timer = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(400));
         let held = board.read().ports[0].held.tx; // before the stop, which drains the ring whatever it takes
@@ -387,8 +388,8 @@ fn a_sleeping_worker_gets_stalled_frames_going() {
         held
     });
     let begun = Instant::now();
-    g.worker.run(Idle::adaptive(), &mut waiter, &stop);
+    worker.run(Idle::adaptive(), &mut waiter, &stop);
     assert_eq!(timer.join().unwrap(), 0, "the frame was still waiting after 400 ms");
     assert!(begun.elapsed() < Duration::from_secs(2));
-    assert_eq!(g.worker.wire(UNDERLAY).1.sent().len(), 1);
+    assert_eq!(worker.wire(UNDERLAY).1.sent().len(), 1);
 }
