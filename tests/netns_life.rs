@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use netns::{Net, output_in, run_in, until};
 use rustix::process::Signal;
 use selvedge::lab::Namespace;
-use steady::Steady;
+use steady::{Steady, drops, load};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_selvedge");
 
@@ -179,6 +179,21 @@ fn check_tells_by_its_exit_code_and_changes_nothing() {
     let (exit, said) = program(&t.gateway, &[PROGRAM, "check", "--config", "/nonexistent"]);
     assert_eq!(exit, Some(2), "{said}");
     unchanged(&before, &interfaces(&net));
+}
+
+/// Nothing is steered to workers that do not know the way yet.
+#[test]
+fn a_start_under_load_drops_nothing() {
+    let Some(mut net) = Net::new("underload") else { return };
+    let t = net.t.clone();
+    let load = load(&t.native, &t.blue.nodes[0].pod, 8_000);
+    for _ in 0..4 {
+        let before = load.counts().received;
+        net.start();
+        assert!(until(Duration::from_secs(2), || load.counts().received > before + 200));
+        assert_eq!(drops(&net.scrape()), []);
+        net.stop();
+    }
 }
 
 #[test]

@@ -97,8 +97,9 @@ fn a_wrong_file_is_refused_with_all_its_problems_and_changes_nothing() {
     assert_eq!(samples.sum("selvedge_routes", &[]), 5.0);
     assert_eq!(samples.sum("selvedge_tables_epoch", &[]), epoch, "not even a new version of the tables");
     // nothing is wrong with this one but that the XDP program has no room for it
-    refused(&mut net, &(good.clone() + &crowd(1100)), &["the table in the kernel is full"]);
+    refused(&mut net, &(good.clone() + &crowd(1100)), &["VTEPs (address and UDP port)", "room for 1024"]);
     assert_eq!(net.scrape().sum("selvedge_routes", &[]), 5.0);
+    assert_eq!(net.scrape().sum("selvedge_tables_epoch", &[]), epoch, "nor was it in force for a moment");
     reload(&mut net, &(good.clone() + "# the same, with a remark\n"));
     assert!(last_reload_success(&net));
     assert!(reloads(&net, "applied") >= 1.0 && reloads(&net, "refused") >= 5.0);
@@ -298,6 +299,60 @@ fn a_prefix_moves_to_another_node_and_native_routes_come_and_go() {
     native_routes(&mut net, &base);
     steady.finish(&net, &["no_route"]);
     net.finish();
+}
+
+/// Another node for the pods of green1: one that green2 is, too, at this address.
+fn moved_to(t: &Topology, base: &str, vtep: [u8; 4]) -> String {
+    let [green1, green2] = [&t.green.nodes[0], &t.green.nodes[1]];
+    let vtep = std::net::Ipv4Addr::from(vtep);
+    base.replace(&format!("prefixes = [\"{}\"]", green1.prefix), "prefixes = [\"10.245.99.0/24\"]")
+        + &format!(
+            "\n[[peer]]\noverlay = \"green\"\nvtep = \"{vtep}\"\nmac = \"{}\"\nprefixes = [\"{}\"]\n",
+            green2.vtep_mac, green1.prefix
+        )
+}
+
+/// Until the new node answers, packets take the old way; and the wait stands in nobody's way.
+#[test]
+fn a_route_leaves_the_old_node_only_when_the_new_one_answers() {
+    let Some(mut net) = Net::new("before") else { return };
+    for (knob, value) in [("retrans_time_ms", "100"), ("mcast_solicit", "20")] {
+        net.t.gateway.sysctl(&format!("net.ipv4.neigh.ul0.{knob}"), value).unwrap();
+    }
+    net.start();
+    let (t, base) = (net.t.clone(), net.config.clone());
+    let green2 = &t.green.nodes[1];
+    let load = load(&t.native, &t.green.nodes[0].pod, 4_000);
+    assert!(until(SOON, || load.counts().received > 10));
+    let before = reloads(&net, "applied");
+    put(&net, &moved_to(&t, &base, [192, 0, 2, 78]));
+    net.process().signal(Signal::HUP).unwrap();
+    sleep(Duration::from_millis(400));
+    assert_eq!(reloads(&net, "applied"), before, "nobody has that address yet");
+    green2.ns.address("eth0", [192, 0, 2, 78], 32).unwrap();
+    assert!(until(SOON, || reloads(&net, "applied") == before + 1.0), "the new node answers");
+    assert!(until(SOON, || is_busy(green2)), "it still goes to the other node");
+    let counts = load.stop();
+    assert_eq!((counts.lost, drops(&net.scrape())), (0, vec![]), "{counts:?}");
+
+    // one that never answers is waited for only so long; the file after it has its turn
+    put(&net, &moved_to(&t, &base, [192, 0, 2, 79]));
+    net.process().signal(Signal::HUP).unwrap();
+    sleep(Duration::from_millis(200));
+    put(&net, &base);
+    net.process().signal(Signal::HUP).unwrap();
+    sleep(Duration::from_millis(200));
+    assert_eq!(reloads(&net, "applied"), before + 1.0, "both wait");
+    assert!(until(2 * SOON, || reloads(&net, "applied") >= before + 3.0), "they wait for ever");
+    assert!(flows(&t.native, &t.green.nodes[0].pod));
+    assert!(net.log().contains("have not answered yet"));
+
+    put(&net, &moved_to(&t, &base, [192, 0, 2, 80]));
+    net.process().signal(Signal::HUP).unwrap();
+    sleep(Duration::from_millis(200));
+    let began = std::time::Instant::now();
+    net.stop();
+    assert!(began.elapsed() < Duration::from_millis(500), "the end waits for a reload");
 }
 
 fn native_routes(net: &mut Net, base: &str) {

@@ -17,7 +17,7 @@ use selvedge::control::{Route, Target};
 use selvedge::lab::{Host, Namespace, Node};
 use selvedge::tables::{Dscp, Overlay, OverlayId, TablesWriter, handover};
 use selvedge::wire::{Mac, Prefix, Vni};
-use steady::{SOON, drops, load};
+use steady::{SOON, drops, flows, load};
 
 /// Datagrams a second of the loads that measure: each one lost is a millisecond.
 const PACE: u32 = 1_000;
@@ -106,6 +106,13 @@ fn a_route_to_a_peer_that_changes_is_followed() {
     });
     assert!(until(SOON, || unready(&net).is_empty()), "{:?}", unready(&net));
     assert!(no_neighbour(&net) > 100.0, "what was lost was counted");
+    outage(&t.native, pod, "the route leads out of the access port for 300 ms", || {
+        t.gateway.route(far, t.native.address).unwrap();
+        let wrong = |(hop, why): &(String, String)| hop.starts_with("203.0.113.5") && why.contains("an access port");
+        assert!(until(SOON, || unready(&net).iter().any(wrong)), "{:?}", unready(&net));
+        sleep(Duration::from_millis(200));
+        t.gateway.route(far, first.vtep).unwrap();
+    });
     let nowhere = [("no_neighbour".to_string(), no_neighbour(&net))];
     assert_eq!(drops(&net.scrape()), nowhere);
     net.finish();
@@ -162,6 +169,50 @@ fn the_gateways_ports_may_change_their_own_address() {
     let told = run_in(&t.fabric, &["bridge", "fdb", "show", "br", "br0", "dynamic"]);
     let learnt = told.lines().any(|l| l.starts_with("02:00:00:00:00:99") && l.contains("dev gw"));
     assert!(learnt, "frames do not come from the port's new address:\n{told}");
+    net.finish();
+}
+
+#[test]
+fn a_port_that_changes_its_address_while_the_gateway_starts_is_known_by_the_new_one() {
+    let Some(mut net) = Net::new("startmac") else { return };
+    let t = net.t.clone();
+    announces(&t.gateway, "ac0");
+    t.native.ns.sysctl("net.ipv4.neigh.eth0.locktime", "0").unwrap();
+    // a start that waits for somebody who is not there
+    net.edit("vtep = \"192.0.2.11\"", "vtep = \"192.0.2.99\"");
+    net.launch();
+    assert!(until(5 * SOON, || net.programs().len() == 2), "it does not start");
+    set_mac(&t.gateway, "ac0", "02:00:00:00:00:98");
+    assert!(!net.log().contains("forwarding"), "it is ready already");
+    assert!(until(3 * SOON, || net.log().contains("forwarding")), "it is not ready");
+    assert!(flows(&t.native, &t.green.nodes[0].pod));
+    net.finish();
+}
+
+/// Behind an access port a route of the map may hold an address of the host itself, on whatever link that is.
+#[test]
+fn the_hosts_own_addresses_stay_the_hosts() {
+    let Some(mut net) = Net::new("ownaddr") else { return };
+    let t = net.t.clone();
+    let pod = &t.blue.nodes[0].pod;
+    let [a, b, c, _] = pod.address.octets();
+    let own = |n: u8| Ipv4Addr::new(a, b, c, n);
+    let answers = |n: u8| selvedge::lab::traffic::ping(&t.native.ns, own(n), 1, 56).unwrap().complete();
+    t.gateway.address("lo", own(200), 32).unwrap();
+    net.start();
+    let epoch = net.scrape().sum("selvedge_tables_epoch", &[]);
+    assert!(flows(&t.native, pod) && answers(200), "there before the start");
+    assert!(!answers(201));
+    t.gateway.address("lo", own(201), 32).unwrap();
+    // a ping that nobody answers takes a second by itself
+    assert!(until(2 * SOON, || answers(201)), "there since");
+    let redirected = || net.scrape().sum("selvedge_xdp_packets_total", &[("verdict", "redirected_access")]);
+    run_in(&t.gateway, &["ip", "addr", "del", &format!("{}/32", own(200)), "dev", "lo"]);
+    sleep(Duration::from_millis(300));
+    let before = redirected();
+    assert!(!answers(200) && redirected() > before, "the overlay's again");
+    assert!(flows(&t.native, pod));
+    assert_eq!(net.scrape().sum("selvedge_tables_epoch", &[]), epoch, "that is nothing to workers");
     net.finish();
 }
 
@@ -284,7 +335,7 @@ fn a_new_peer_behind_a_known_router_is_ready_in_the_first_version() {
         let keeper = Keeper::start(&[ifindex]).await.unwrap();
         let mut writer = TablesWriter::new(vec![], vec![]);
         let (publisher, mut workers) = handover::channel(1, writer.publish());
-        let ports = vec![EnginePort { ifindex, mtu: None }];
+        let ports = vec![EnginePort { ifindex, mtu: None, underlay: true }];
         let mut engine = Engine::new(keeper, writer, publisher, ports, Box::new(|| ()));
         let overlays = [overlay];
         engine.load(&overlays, &[route(1, t.blue.nodes[0].vtep)]);

@@ -8,7 +8,7 @@ use toml::de::DeTable;
 
 use super::errors::Problems;
 use super::reader::{Place, Section};
-use super::{Config, ConfigErrors, raw, validate};
+use super::{Config, ConfigErrors, Cores, raw, validate};
 
 /// Files beyond this many bytes are refused: a path such as `/dev/zero` must not eat the host.
 const MAX_FILE: u64 = 64 << 20;
@@ -64,7 +64,7 @@ impl Config {
             }
         };
         let (a, b) = (&self.workers, &new.workers);
-        changed(a.cores != b.cores, "workers.cores");
+        changed(a.cores != b.cores, cores_key(&a.cores, &b.cores));
         changed(a.poll != b.poll, "workers.poll");
         changed(a.burst != b.burst, "workers.burst");
         changed(a.cache_entries != b.cache_entries, "workers.cache_entries");
@@ -89,6 +89,14 @@ impl Config {
             changed(a.queues != b.queues, &format!("port[{i}].queues"));
         }
         out
+    }
+}
+
+/// The key that was written in the file, or was taken out of it.
+fn cores_key(old: &Cores, new: &Cores) -> &'static str {
+    match (old, new) {
+        (_, Cores::Count(_)) | (Cores::Count(_), Cores::Auto) => "workers.count",
+        _ => "workers.cores",
     }
 }
 

@@ -154,12 +154,27 @@ pub(super) fn overlays(config: &Config, ports: &[Matched<'_>], findings: &mut Ve
                 format!("mtu = {room} for the overlay, or {}", raise_mtu(underlay(), needed)),
             ));
         }
+        if overlay.address.is_none() {
+            findings.push(silent(overlay));
+        }
         out.push(room.into_iter().chain(asked).min().unwrap_or(0));
         if !ports.is_empty() {
             local_address(overlay, ports, findings);
         }
     }
     out
+}
+
+/// ICMP errors towards the pods of an overlay come from the gateway's address in it.
+fn silent(overlay: &Overlay) -> Finding {
+    Finding::warning(
+        format!(
+            "overlay {}: the gateway has no address in it, so its pods get no ICMP errors: packets too large to go on \
+             (path MTU discovery) and those whose TTL ends (traceroute) vanish without a word",
+            overlay.name
+        ),
+        format!("address = \"…\" for overlay {}, an unused address of it", overlay.name),
+    )
 }
 
 fn raise_mtu<'a>(ports: impl Iterator<Item = &'a Matched<'a>>, mtu: u32) -> String {

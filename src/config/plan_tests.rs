@@ -197,6 +197,12 @@ const CASES: &[Case] = &[
         ],
     ),
     (&[("vni = 4096", "vni = 4096\nmtu = 1450")], |_| {}, Severity::Ok, &[]),
+    (
+        &[("address = \"10.244.0.1\"", "")],
+        |_| {},
+        Severity::Warning,
+        &["has no address in it", "no ICMP errors", "path MTU discovery", "mend: address = \"…\" for overlay"],
+    ),
     (&[], |h| h.interfaces[0].lro = Some(true), Severity::Error, &["LRO is on", "mend: ethtool -K eth0 lro off"]),
     (
         &[],

@@ -404,7 +404,14 @@ fn a_restart_is_needed_for_what_is_built_at_the_start() {
         .replace("9472", "9473")
         .replace("role = \"access\"", "role = \"access\"\nmtu = 1400");
     let keys = old.needs_restart(&Config::parse(&cold, "f").unwrap());
-    assert_eq!(keys, ["workers.cores", "workers.burst", "memory.frames", "metrics.address", "port[1].mtu"]);
+    assert_eq!(keys, ["workers.count", "workers.burst", "memory.frames", "metrics.address", "port[1].mtu"]);
+    for (line, key) in [("count = 4", "workers.count"), ("cores = [0, 1]", "workers.cores")] {
+        let other = Config::parse(&BASE.replace("count = 2", line), "f").unwrap();
+        assert_eq!(
+            (old.needs_restart(&other), other.needs_restart(&old)),
+            (vec![key.into()], vec!["workers.count".into()])
+        );
+    }
 }
 
 /// As many rows as are promised to be quick; fewer where nothing is optimised.

@@ -4,7 +4,7 @@ use core::net::{IpAddr, Ipv4Addr};
 use std::collections::HashMap;
 
 use super::Target;
-use super::keeper::{Hop, HopKey, HopState};
+use super::keeper::{Hop, HopKey, HopState, Unready};
 use super::rib::Outcome;
 use crate::tables::{Action, Dscp, HopId, NextHop, Overlay, OverlayId, Peer, PeerId, PortId, TablesWriter, Way};
 use crate::wire::outer::{Ends, OuterV4};
@@ -18,6 +18,8 @@ pub struct PortLink {
     pub ifindex: u32,
     /// MTU to obey if smaller than the kernel's.
     pub mtu: Option<u16>,
+    /// True if it carries VXLAN: only there are replies of peers taken.
+    pub underlay: bool,
 }
 
 /// A row of the tables in the making: targets that share it, and its number.
@@ -120,6 +122,22 @@ impl Compiler {
         }
     }
 
+    /// A next hop's state, as it counts: VXLAN that left by an access port would bring replies that nobody takes.
+    pub fn judge(&self, key: &HopKey, state: HopState) -> HopState {
+        match (key, state) {
+            (HopKey::Routed { .. }, Ok(hop)) if self.underlay(hop.ifindex).is_none() => {
+                Err(Unready::NotUnderlay { ifindex: hop.ifindex })
+            }
+            (_, state) => state,
+        }
+    }
+
+    /// The underlay port on an interface.
+    fn underlay(&self, ifindex: u32) -> Option<PortId> {
+        let port = self.ports.iter().position(|p| p.underlay && p.ifindex == ifindex)?;
+        u8::try_from(port).ok().map(PortId)
+    }
+
     fn is_own(&self, prefix: &Prefix) -> bool {
         self.overlays.iter().any(|o| o.address.map(Prefix::host) == Some(*prefix))
     }
@@ -134,7 +152,7 @@ impl Compiler {
             Target::Native { .. } => self.hop_numbers.take(),
         };
         self.rows.insert(target, Row { id, routes: 1 });
-        let key = self.hop_key(&target);
+        let key = hop_key(&target, &self.overlays, &self.ports);
         self.waiting.entry(key).or_default().push(target);
         self.write(target, &state(&key));
         action(&target, id)
@@ -148,7 +166,7 @@ impl Compiler {
         }
         let id = row.id;
         self.rows.remove(&target);
-        let key = self.hop_key(&target);
+        let key = hop_key(&target, &self.overlays, &self.ports);
         if let Some(targets) = self.waiting.get_mut(&key) {
             targets.retain(|t| *t != target);
             if targets.is_empty() {
@@ -163,19 +181,6 @@ impl Compiler {
             Target::Native { .. } => {
                 self.writer.set_hop(HopId(id), None);
                 self.hop_numbers.free.push(id);
-            }
-        }
-    }
-
-    fn hop_key(&self, target: &Target) -> HopKey {
-        match *target {
-            Target::Vtep { overlay, vtep, .. } => {
-                let from = self.overlay(overlay).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |o| o.local);
-                HopKey::Routed { dst: vtep, from }
-            }
-            Target::Native { port, next_hop } => {
-                let ifindex = self.ports.get(usize::from(port.0)).map_or(0, |p| p.ifindex);
-                HopKey::Attached { ifindex, addr: next_hop }
             }
         }
     }
@@ -202,8 +207,7 @@ impl Compiler {
 
     fn way(&self, overlay: OverlayId, vtep: IpAddr, mac: Mac, hop: &Hop) -> Option<Way> {
         let overlay = self.overlay(overlay)?;
-        let port = self.ports.iter().position(|p| p.ifindex == hop.ifindex)?;
-        let port = PortId(u8::try_from(port).ok()?);
+        let port = self.underlay(hop.ifindex)?;
         let (IpAddr::V4(remote), IpAddr::V4(local)) = (vtep, overlay.local) else { return None };
         let (dscp, tos_mask) = match overlay.dscp {
             Dscp::Pipe(dscp) => (dscp, ecn::MASK),
@@ -229,6 +233,21 @@ impl Compiler {
     }
 }
 
+/// The next hop that a target needs.
+pub fn hop_key(target: &Target, overlays: &[Overlay], ports: &[PortLink]) -> HopKey {
+    match *target {
+        Target::Vtep { overlay, vtep, .. } => {
+            let overlay = overlays.get(usize::from(overlay.0));
+            let from = overlay.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |o| o.local);
+            HopKey::Routed { dst: vtep, from }
+        }
+        Target::Native { port, next_hop } => {
+            let ifindex = ports.get(usize::from(port.0)).map_or(0, |p| p.ifindex);
+            HopKey::Attached { ifindex, addr: next_hop }
+        }
+    }
+}
+
 fn action(target: &Target, id: u32) -> Action {
     match target {
         Target::Vtep { .. } => Action::Encap(PeerId(id)),
@@ -239,11 +258,14 @@ fn action(target: &Target, id: u32) -> Action {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::keeper::Unready;
     use crate::tables::{Tables, fib};
     use crate::wire::Vni;
 
-    const LINKS: [PortLink; 2] = [PortLink { ifindex: 5, mtu: None }, PortLink { ifindex: 6, mtu: Some(1400) }];
+    const LINKS: [PortLink; 3] = [
+        PortLink { ifindex: 5, mtu: None, underlay: true },
+        PortLink { ifindex: 6, mtu: Some(1400), underlay: false },
+        PortLink { ifindex: 7, mtu: Some(1400), underlay: true },
+    ];
 
     fn overlay(name: &str, vni: u32, local: [u8; 4], address: Option<[u8; 4]>) -> Overlay {
         Overlay {
@@ -372,11 +394,17 @@ mod tests {
             [[10, 244, 1, 1], [10, 244, 2, 1], [10, 245, 1, 1]].map(|dst| peer(t, dst).way.as_ref().map(|w| w.mtu))
         };
         assert_eq!(ready(&t), [None, None, Some(1450)]);
-        c.resolve(&shared, &hop(6, 3));
+        c.resolve(&shared, &hop(7, 3));
         let t = tables(&mut c);
         assert_eq!(ready(&t), [Some(1350), Some(1350), Some(1450)], "the MTU of the other port obeys the file");
         c.resolve(&shared, &hop(77, 3));
         assert_eq!(ready(&tables(&mut c))[0], None, "by an interface that is no port");
+        c.resolve(&shared, &hop(6, 3));
+        assert_eq!(ready(&tables(&mut c)), [None, None, Some(1450)], "replies to an access port are nobody's");
+        assert_eq!(c.judge(&shared, hop(6, 3)), Err(Unready::NotUnderlay { ifindex: 6 }));
+        assert_eq!(c.judge(&shared, hop(7, 3)), hop(7, 3));
+        let native = HopKey::Attached { ifindex: 6, addr: [10, 9, 0, 1].into() };
+        assert_eq!(c.judge(&native, hop(6, 3)), hop(6, 3));
         c.resolve(&HopKey::Attached { ifindex: 6, addr: [1, 1, 1, 1].into() }, &hop(6, 3));
     }
 

@@ -4,7 +4,7 @@ use core::net::IpAddr;
 use std::collections::{BTreeMap, HashSet};
 
 use super::Route;
-use super::compile::{Compiler, PortLink};
+use super::compile::{Compiler, PortLink, hop_key};
 use super::keeper::{Changes, HopKey, Keeper, LinkChange, LinkFacts, Unready};
 use super::rib::{Preference, Rib};
 use super::source::Event;
@@ -20,6 +20,8 @@ pub struct EnginePort {
     pub ifindex: u32,
     /// MTU to obey if smaller than the kernel's.
     pub mtu: Option<Mtu>,
+    /// True if it carries VXLAN.
+    pub underlay: bool,
 }
 
 /// What the control plane knows, for people and programs.
@@ -46,6 +48,8 @@ pub struct Engine {
     ports: Vec<EnginePort>,
     wake: Box<dyn Fn()>,
     epoch: u32,
+    /// Next hops that only the map to come needs.
+    foreseen: HashSet<HopKey>,
 }
 
 impl core::fmt::Debug for Engine {
@@ -70,7 +74,23 @@ impl Engine {
         wake: Box<dyn Fn()>,
     ) -> Self {
         let compiler = Compiler::new(writer, Vec::new(), Vec::new());
-        Self { keeper, rib: sources(), compiler, publisher, ports, wake, epoch: 0 }
+        let epoch = publisher.adopted(); // workers begin with it
+        Self { keeper, rib: sources(), compiler, publisher, ports, wake, epoch, foreseen: HashSet::new() }
+    }
+
+    /// Resolves the next hops of a map to come beside those in use, so that a route which moves finds its new one known
+    /// when the map is put in force. [`is_foreseen`](Self::is_foreseen) tells when that is done; until then
+    /// [`changed`](Self::changed) must be awaited as ever.
+    pub fn foresee(&mut self, overlays: &[Overlay], routes: &[Route]) {
+        let (known, ports) = (self.compiler.wanted().collect::<HashSet<_>>(), self.links());
+        let keys = routes.iter().map(|route| hop_key(&route.target, overlays, &ports));
+        self.foreseen = keys.filter(|key| !known.contains(key)).collect();
+        self.keeper.watch(known.iter().chain(&self.foreseen).copied());
+    }
+
+    /// True once no next hop of the map to come is still being asked for the first time.
+    pub fn is_foreseen(&self) -> bool {
+        self.foreseen.iter().all(|key| self.has_answer(key))
     }
 
     /// Puts a complete map in force, in one step: no packet sees half of it. Unless the overlays themselves changed
@@ -84,6 +104,7 @@ impl Engine {
             self.begin_anew(overlays);
         }
         self.take(file::listing(routes));
+        self.foreseen.clear();
         self.keeper.watch(self.compiler.wanted());
         let new: Vec<HopKey> = self.compiler.wanted().filter(|key| !known.contains(key)).collect();
         for key in new {
@@ -124,15 +145,23 @@ impl Engine {
         self.keeper.link(ifindex)
     }
 
-    /// The host's own addresses on all ports.
+    /// The host's own unicast IPv4 addresses, on whatever interface: a packet for one of them that comes in by an access
+    /// port is for the host itself, whatever prefix of the map holds it.
     pub fn own_addresses(&self) -> Vec<IpAddr> {
-        let links = self.ports.iter().filter_map(|p| self.keeper.link(p.ifindex));
-        links.flat_map(|l| l.addresses.iter().map(|(address, _)| *address)).collect()
+        let unicast = |address: &IpAddr| match address {
+            IpAddr::V4(a) => !(a.is_loopback() || a.is_multicast() || a.is_broadcast() || a.is_unspecified()),
+            IpAddr::V6(_) => false,
+        };
+        self.keeper.local().filter(unicast).collect()
     }
 
     /// True once no next hop is still being asked for the first time.
     pub fn is_settled(&self) -> bool {
-        self.compiler.wanted().all(|key| !matches!(self.keeper.state(&key), Err(Unready::Resolving)))
+        self.compiler.wanted().all(|key| self.has_answer(&key))
+    }
+
+    fn has_answer(&self, key: &HopKey) -> bool {
+        !matches!(self.keeper.state(key), Err(Unready::Resolving))
     }
 
     /// True once every worker uses the version published last.
@@ -151,7 +180,7 @@ impl Engine {
             Status { routes: self.rib.len(), epoch: self.epoch, overruns: self.keeper.overruns(), ..Status::default() };
         let wanted: HashSet<HopKey> = self.compiler.wanted().collect();
         for key in wanted {
-            match self.keeper.state(&key) {
+            match self.compiler.judge(&key, self.keeper.state(&key)) {
                 Ok(_) => status.hops_ready += 1,
                 Err(why) => {
                     status.hops_unready.insert(key.to_string(), why.to_string());
@@ -166,9 +195,13 @@ impl Engine {
             core::mem::replace(&mut self.compiler, Compiler::new(TablesWriter::new(vec![], vec![]), vec![], vec![]));
         let mut writer = old.into_reset_writer(overlays.to_vec());
         writer.set_ports(self.port_facts());
-        let link = |p: &EnginePort| PortLink { ifindex: p.ifindex, mtu: p.mtu.map(Mtu::get) };
-        self.compiler = Compiler::new(writer, overlays.to_vec(), self.ports.iter().map(link).collect());
+        self.compiler = Compiler::new(writer, overlays.to_vec(), self.links());
         self.rib = sources();
+    }
+
+    fn links(&self) -> Vec<PortLink> {
+        let link = |p: &EnginePort| PortLink { ifindex: p.ifindex, mtu: p.mtu.map(Mtu::get), underlay: p.underlay };
+        self.ports.iter().map(link).collect()
     }
 
     fn take(&mut self, events: impl Iterator<Item = Event>) {
@@ -180,7 +213,12 @@ impl Engine {
         }
     }
 
+    /// Nothing new is no new version: much of what the kernel says changes no row, and each version costs the workers
+    /// their flow caches.
     fn publish(&mut self) {
+        if !self.compiler.writer().is_dirty() {
+            return;
+        }
         let tables = self.compiler.writer().publish();
         self.epoch = tables.epoch();
         self.publisher.publish(tables);

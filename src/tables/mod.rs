@@ -1,7 +1,6 @@
 //! Floor 1: what the data path knows. Written by the control plane, read by workers, published in versions.
 
 use core::net::{IpAddr, Ipv4Addr};
-use std::collections::HashMap;
 use std::sync::Arc;
 
 pub mod cache;
@@ -12,6 +11,7 @@ pub mod ids;
 pub mod overlay;
 pub mod peer;
 pub mod slab;
+pub mod sources;
 pub mod vteps;
 
 pub use cache::{Domain, FlowCache};
@@ -23,8 +23,7 @@ pub use vteps::{Miss, VtepKey, Vteps};
 
 use crate::wire::Prefix;
 use slab::Slab;
-
-type Sources = HashMap<(OverlayId, IpAddr), PeerId, ahash::RandomState>;
+use sources::Sources;
 
 /// One version of everything the data path knows. It never changes; versions share what they have in common.
 #[derive(Clone, Debug)]
@@ -34,7 +33,7 @@ pub struct Tables {
     overlays: Arc<[Overlay]>,
     vteps: Arc<Vteps>,
     peers: Slab<Peer>,
-    sources: Arc<Sources>,
+    sources: Sources,
     hops: Slab<NextHop>,
     ports: Arc<[PortFacts]>,
 }
@@ -74,7 +73,7 @@ impl Tables {
     /// The peer of an overlay that sends from `source`.
     #[inline]
     pub fn peer_by_source(&self, overlay: OverlayId, source: Ipv4Addr) -> Option<PeerId> {
-        self.sources.get(&(overlay, source.into())).copied()
+        self.sources.get(&(overlay, source.into()))
     }
 
     /// A native next hop.
@@ -105,6 +104,8 @@ impl Tables {
 pub struct TablesWriter {
     fib: FibWriter,
     next: Tables,
+    /// Something is not as it was published last.
+    dirty: bool,
 }
 
 impl TablesWriter {
@@ -117,11 +118,11 @@ impl TablesWriter {
             vteps: Arc::new(Vteps::of(&overlays)),
             overlays: overlays.into(),
             peers: Slab::default(),
-            sources: Arc::default(),
+            sources: Sources::default(),
             hops: Slab::default(),
             ports: ports.into(),
         };
-        Self { fib, next }
+        Self { fib, next, dirty: true }
     }
 
     /// Empties the tables for other overlays. Versions go on counting, so that no cache takes old for new.
@@ -133,37 +134,49 @@ impl TablesWriter {
 
     /// Replaces the facts about the ports.
     pub fn set_ports(&mut self, ports: Vec<PortFacts>) {
-        self.next.ports = ports.into();
+        if *self.next.ports != *ports {
+            self.next.ports = ports.into();
+            self.dirty = true;
+        }
     }
 
     /// Adds or replaces a route.
     pub fn set_route(&mut self, prefix: Prefix, action: Action) {
-        self.fib.insert(prefix, action);
+        self.dirty |= self.fib.insert(prefix, action) != Some(action);
     }
 
     /// Removes a route; one that is not there is no error.
     pub fn remove_route(&mut self, prefix: &Prefix) {
-        self.fib.remove(prefix);
+        self.dirty |= self.fib.remove(prefix).is_some();
     }
 
     /// Writes or clears a peer.
     pub fn set_peer(&mut self, id: PeerId, peer: Option<Peer>) {
+        if self.next.peers.get(id.0) == peer.as_ref() {
+            return;
+        }
         let key = |p: &Peer| (p.overlay, p.vtep);
         let (before, after) = (self.next.peers.get(id.0).map(key), peer.as_ref().map(key));
         if before != after {
-            let sources = Arc::make_mut(&mut self.next.sources);
+            let sources = &mut self.next.sources;
             // another peer may have taken the address over in the meantime: then it stays
-            if let Some(k) = before.filter(|k| sources.get(k) == Some(&id)) {
+            if let Some(k) = before.filter(|k| sources.get(k) == Some(id)) {
                 sources.remove(&k);
             }
-            after.map(|k| sources.insert(k, id));
+            if let Some(k) = after {
+                sources.insert(k, id);
+            }
         }
         self.next.peers.set(id.0, peer);
+        self.dirty = true;
     }
 
     /// Writes or clears a native next hop.
     pub fn set_hop(&mut self, id: HopId, hop: Option<NextHop>) {
-        self.next.hops.set(id.0, hop);
+        if self.next.hops.get(id.0) != hop.as_ref() {
+            self.next.hops.set(id.0, hop);
+            self.dirty = true;
+        }
     }
 
     /// Routes in the table.
@@ -171,11 +184,57 @@ impl TablesWriter {
         self.fib.len()
     }
 
+    /// True when the next version would differ from the last in more than its number. Every version empties the flow
+    /// cache of every worker, so one that says nothing new had better not be made.
+    pub fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
     /// The next version, with all changes so far.
     pub fn publish(&mut self) -> Tables {
+        self.dirty = false;
         // 0 is the epoch of cache entries that were never written; after 2³² versions it is skipped
         self.next.epoch = self.next.epoch.wrapping_add(1).max(1);
         self.next.fib = self.fib.current().clone();
         self.next.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Mac;
+
+    #[test]
+    fn only_what_differs_makes_a_new_version_worth_while() {
+        let mut w = TablesWriter::new(vec![], vec![]);
+        assert!(w.is_dirty());
+        w.publish();
+        let prefix: Prefix = "10.1.0.0/16".parse().unwrap();
+        let vtep = IpAddr::from([192, 0, 2, 11]);
+        let peer = |n| Some(Peer { overlay: OverlayId(0), vtep, mac: Mac([2, 0, 0, 0, 0, n]), way: None });
+        let hop = |n| Some(NextHop { port: PortId(0), addr: [10, 0, 0, n].into(), way: None });
+        let ports = |n| vec![PortFacts { mac: Mac([2, 0, 0, 0, 1, n]), address: None }];
+        type Edit<'a> = &'a dyn Fn(&mut TablesWriter);
+        let edits: [Edit<'_>; 9] = [
+            &|w| w.set_peer(PeerId(3), peer(1)),
+            &|w| w.set_peer(PeerId(3), peer(2)),
+            &|w| w.set_hop(HopId(3), hop(1)),
+            &|w| w.set_ports(ports(1)),
+            &|w| w.set_route(prefix, Action::Encap(PeerId(3))),
+            &|w| w.set_route(prefix, Action::Local),
+            &|w| w.remove_route(&prefix),
+            &|w| w.set_peer(PeerId(3), None),
+            &|w| w.set_hop(HopId(3), None),
+        ];
+        for (i, edit) in edits.iter().enumerate() {
+            edit(&mut w);
+            assert!(w.is_dirty(), "{i}");
+            w.publish();
+            edit(&mut w);
+            assert!(!w.is_dirty(), "{i}: the same again");
+        }
+        w.reset(vec![]);
+        assert!(w.is_dirty());
     }
 }

@@ -11,16 +11,19 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use super::metrics::Observatory;
 
 /// Connections at a time; more wait in the listen queue.
 const CONNECTIONS: usize = 16;
-/// A connection that says nothing for so long is closed.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// A connection serves one request, and is closed after so long whatever it is doing: a client that stops reading or
+/// writing at any point holds its place no longer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Listens on `address`.
 ///
@@ -41,7 +44,7 @@ pub async fn serve(listener: TcpListener, observatory: Arc<Observatory>) {
             Ok((stream, _)) => {
                 let observatory = observatory.clone();
                 tokio::spawn(async move {
-                    converse(stream, observatory).await;
+                    converse(stream, observatory, PATIENCE).await;
                     drop(place);
                 });
             }
@@ -54,18 +57,20 @@ pub async fn serve(listener: TcpListener, observatory: Arc<Observatory>) {
     }
 }
 
-async fn converse(stream: TcpStream, observatory: Arc<Observatory>) {
+async fn converse<S>(stream: S, observatory: Arc<Observatory>, patience: Duration)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let answer = service_fn(|request: Request<Incoming>| {
         let response = respond(request.method(), request.uri().path(), &observatory);
         async move { Ok::<_, Infallible>(response) }
     });
-    let result = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
-        .serve_connection(TokioIo::new(stream), answer)
-        .await;
-    if let Err(error) = result {
-        tracing::debug!(%error, "metrics: connection");
+    let connection =
+        hyper::server::conn::http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), answer);
+    match timeout(patience, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "metrics: connection"),
+        Err(_) => tracing::debug!("metrics: a client took too long"),
     }
 }
 
@@ -95,4 +100,50 @@ fn reply(status: StatusCode, body: String, kind: &'static str) -> Response<Full<
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(100);
+
+    fn observatory() -> Arc<Observatory> {
+        Arc::new(Observatory::new(vec![], vec![], vec![]))
+    }
+
+    #[tokio::test]
+    async fn a_request_is_answered() {
+        let (mut client, server) = duplex(1 << 16);
+        let server = tokio::spawn(converse(server, observatory(), Duration::from_secs(5)));
+        client.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut text = String::new();
+        client.read_to_string(&mut text).await.unwrap();
+        assert!(text.starts_with("HTTP/1.1 200") && text.contains("selvedge_ready 0"), "{text}");
+        server.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_client_that_stops_at_any_point_is_let_go() {
+        let said: [&[u8]; 4] = [
+            b"",
+            b"GET /metrics HTTP/1.1\r\nHo",
+            // it never reads the answer, for which there is no room
+            b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n12",
+        ];
+        for said in said {
+            let (mut client, server) = duplex(64);
+            let server = tokio::spawn(converse(server, observatory(), SHORT));
+            client.write_all(said).await.unwrap();
+            let began = Instant::now();
+            let ended = timeout(20 * SHORT, server).await;
+            let words = String::from_utf8_lossy(said);
+            assert!(ended.is_ok(), "{words:?} holds its place after {:?}", began.elapsed());
+        }
+    }
 }

@@ -163,18 +163,27 @@ pub fn tables() -> TablesWriter {
     t
 }
 
+/// A worker on two in-memory ports.
+pub fn worker<C: Clock>(
+    mut tables: TablesWriter,
+    rings: MemRings,
+    clock: C,
+) -> (Worker<MemPort, C>, Publisher, TablesWriter) {
+    let pool = Pool::new(Umem::new(2048, 2048, Backing::Pages).unwrap()).unwrap();
+    let (publisher, mut subscribers) = channel(1, tables.publish());
+    let ports = vec![(MemPort::new(rings), Side::Underlay), (MemPort::new(rings), Side::Access)];
+    let subscriber = subscribers.pop().unwrap();
+    (Worker::with_clock(ports, pool, subscriber, &settings(), clock), publisher, tables)
+}
+
 impl Gateway {
     pub fn new() -> Self {
         Self::with(tables(), rings())
     }
 
-    pub fn with(mut tables: TablesWriter, rings: MemRings) -> Self {
-        let pool = Pool::new(Umem::new(2048, 2048, Backing::Pages).unwrap()).unwrap();
-        let (publisher, mut subscribers) = channel(1, tables.publish());
-        let ports = vec![(MemPort::new(rings), Side::Underlay), (MemPort::new(rings), Side::Access)];
+    pub fn with(tables: TablesWriter, rings: MemRings) -> Self {
         let clock = Hand::default();
-        let subscriber = subscribers.pop().unwrap();
-        let mut worker = Worker::with_clock(ports, pool, subscriber, &settings(), clock.clone());
+        let (mut worker, publisher, tables) = worker(tables, rings, clock.clone());
         worker.turn();
         let before = worker.stats().clone();
         Self { worker, publisher, tables, clock, before }

@@ -5,22 +5,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::RunError;
 use super::launch::{self, Crew};
+use super::reload::Coming;
 use super::steer::Steered;
 use super::watch::FileWatch;
-use crate::config::{Config, Plan};
+use crate::config::{Config, Plan, PortConfig, PortPlan, Role};
 use crate::control::engine::{Engine, EnginePort};
 use crate::control::keeper::{Changes, Keeper};
+use crate::port::PortError;
 use crate::tables::TablesWriter;
 use crate::tables::handover;
 use crate::telemetry::http;
 use crate::telemetry::metrics::Observatory;
 
-/// How long a start waits for neighbours to answer before packets are taken all the same.
-const RESOLVE_FOR: Duration = Duration::from_secs(1);
+/// How long a start, and a reload, waits for new neighbours to answer before it goes on all the same.
+pub(super) const RESOLVE_FOR: Duration = Duration::from_secs(1);
 /// How often workers are looked after and what is told is brought up to date.
 const TEND_EVERY: Duration = Duration::from_millis(250);
 
@@ -29,6 +31,8 @@ pub(super) struct Gateway {
     pub(super) config: Config,
     pub(super) engine: Engine,
     pub(super) observatory: Arc<Observatory>,
+    /// The configuration that waits for its next hops.
+    pub(super) coming: Option<Coming>,
     crew: Crew,
 }
 
@@ -91,7 +95,12 @@ impl Gateway {
         let crew = Crew::start(&config, plan, benches, subscribers)?;
         // the file's MTU, not the plan's: the interface's own may grow later
         let ports = plan.ports.iter().zip(&config.ports);
-        let ports = ports.map(|(plan, port)| EnginePort { ifindex: plan.ifindex, mtu: port.mtu }).collect();
+        let port = |(plan, port): (&PortPlan, &PortConfig)| EnginePort {
+            ifindex: plan.ifindex,
+            mtu: port.mtu,
+            underlay: port.role == Role::Underlay,
+        };
+        let ports = ports.map(port).collect();
         let mut engine = Engine::new(keeper, writer, publisher, ports, crew.alarm());
         engine.load(&config.overlays, &config.routes);
         resolve(&mut engine).await;
@@ -104,13 +113,13 @@ impl Gateway {
         if let Some(listener) = listener {
             tokio::spawn(http::serve(listener, observatory.clone()));
         }
-        let gateway = Self { config, engine, observatory, crew };
+        let mut gateway = Self { config, engine, observatory, coming: None, crew };
         let steered = Steered::of(&gateway.config);
-        let own = gateway.engine.own_addresses();
-        gateway.with_programs(|role, program| {
-            program.set_own(&own)?;
-            steered.add(role, program)
-        })?;
+        // workers know the way before anything is steered to them
+        gateway.await_adoption();
+        // the host was looked at a while ago: the plan's MAC addresses need no longer be right
+        gateway.introduce()?;
+        gateway.with_programs(|role, program| steered.add(role, program))?;
         gateway.observatory.update(|slow| slow.ready = true);
         gateway.tell();
         tracing::info!(workers = plan.cores.len(), cores = ?plan.cores, routes = gateway.config.routes.len(), "forwarding");
@@ -122,13 +131,17 @@ impl Gateway {
         let mut tend = interval(TEND_EVERY);
         tend.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            self.go_on();
+            // one configuration at a time: what is heard of another meanwhile is looked into afterwards
+            let (idle, deadline) = (self.coming.is_none(), self.deadline());
             tokio::select! {
                 changes = self.engine.changed() => self.follow(&changes),
-                _ = signals.hangup.recv() => {
+                _ = signals.hangup.recv(), if idle => {
                     file.renewed();
                     self.reload(path);
                 }
-                () = file.changed() => self.reload(path),
+                () = file.changed(), if idle => self.reload(path),
+                () = sleep_until(deadline), if !idle => {}
                 _ = tend.tick() => {
                     self.engine.collect();
                     self.tell();
@@ -144,18 +157,21 @@ impl Gateway {
 
     fn follow(&mut self, changes: &Changes) {
         self.engine.absorb(changes);
-        if changes.links.is_empty() {
-            return;
+        if (!changes.links.is_empty() || changes.addresses)
+            && let Err(error) = self.introduce()
+        {
+            tracing::error!(%error, "the XDP program does not know the ports' new addresses");
         }
+    }
+
+    /// Tells each port's program its port's MAC address, and which IP addresses are the host's own.
+    fn introduce(&self) -> Result<(), PortError> {
         let own = self.engine.own_addresses();
-        let followed = self.with_programs(|_, program| {
+        self.with_programs(|_, program| {
             let link = self.engine.link(program.ifindex());
             link.map_or(Ok(()), |l| program.set_mac(l.mac))?;
             program.set_own(&own)
-        });
-        if let Err(error) = followed {
-            tracing::error!(%error, "the XDP program does not know the ports' new addresses");
-        }
+        })
     }
 
     /// Brings what is told up to date.

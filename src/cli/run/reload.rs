@@ -1,57 +1,109 @@
 //! Another config file is put in force while packets flow, or refused as a whole.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::gateway::Gateway;
+use tokio::time::Instant;
+
+use super::gateway::{Gateway, RESOLVE_FOR};
 use super::steer::Steered;
 use crate::config::{Config, Role};
-use crate::port::{PortError, Steering};
+use crate::port::{PortError, SteerCapacity, Steering};
+
+/// What becomes of a file that is refused.
+const STAYS: &str = "the configuration before stays in force";
+
+/// A file was refused, and the log says why.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Refused;
 
 /// How often, and how far apart, it is looked whether workers use new tables: 20 ms in all.
 const ADOPTION_LOOKS: u32 = 200;
 const ADOPTION_PAUSE: Duration = Duration::from_micros(100);
 
+/// A configuration that is to be put in force once the next hops it brings are known: a route that moves leaves the one
+/// that works only for one that does, too.
+#[derive(Debug)]
+pub(super) struct Coming {
+    config: Config,
+    file: PathBuf,
+    /// It is waited for no longer than this.
+    deadline: Instant,
+}
+
 impl Gateway {
     /// Reads the file again. On any error the state before stays in force, the error is logged, and metrics show it.
+    /// Otherwise [`go_on`](Self::go_on) puts it in force, now or soon.
     pub(super) fn reload(&mut self, path: &Path) {
-        let applied = self.try_reload(path);
+        match self.admitted(path) {
+            Ok(config) => {
+                self.engine.foresee(&config.overlays, &config.routes);
+                self.coming = Some(Coming { config, file: path.to_owned(), deadline: Instant::now() + RESOLVE_FOR });
+            }
+            Err(Refused) => self.reloaded(false),
+        }
+    }
+
+    /// When the configuration that waits, if any, has waited long enough.
+    pub(super) fn deadline(&self) -> Instant {
+        self.coming.as_ref().map_or_else(Instant::now, |coming| coming.deadline)
+    }
+
+    /// Puts the configuration that waits in force if it need not wait any longer.
+    pub(super) fn go_on(&mut self) {
+        let known = self.engine.is_foreseen();
+        let Some(coming) = self.coming.take_if(|c| known || Instant::now() >= c.deadline) else { return };
+        if !known {
+            tracing::warn!("some of the new next hops have not answered yet; they are used all the same");
+        }
+        let (file, routes) = (coming.file.display(), coming.config.routes.len());
+        let outcome = self.put_in_force(coming.config);
+        match &outcome {
+            Ok(()) => tracing::info!(routes, "{file}: in force"),
+            Err(error) => tracing::error!(%error, "{file}: refused; {STAYS}"),
+        }
+        self.reloaded(outcome.is_ok());
+    }
+
+    fn reloaded(&self, applied: bool) {
         self.observatory.update(|slow| {
-            slow.reloads.last_refused = applied.is_err();
+            slow.reloads.last_refused = !applied;
             match applied {
-                Ok(()) => slow.reloads.applied += 1,
-                Err(()) => slow.reloads.refused += 1,
+                true => slow.reloads.applied += 1,
+                false => slow.reloads.refused += 1,
             }
         });
         self.tell();
     }
 
-    fn try_reload(&mut self, path: &Path) -> Result<(), ()> {
+    /// The file's configuration, if nothing stands in its way.
+    fn admitted(&self, path: &Path) -> Result<Config, Refused> {
         let file = path.display();
         let new = Config::load(path).map_err(|errors| {
             for error in errors.to_string().lines() {
                 tracing::error!("{error}");
             }
-            tracing::error!("{file}: refused; the configuration before stays in force");
+            tracing::error!("{file}: refused; {STAYS}");
+            Refused
         })?;
         let fixed = self.config.needs_restart(&new);
         if !fixed.is_empty() {
             let keys = fixed.join(", ");
-            tracing::error!(
-                "{file}: refused, since these change only with a restart: {keys}; the configuration before stays in force"
-            );
-            return Err(());
+            tracing::error!("{file}: refused, since these change only with a restart: {keys}; {STAYS}");
+            return Err(Refused);
         }
-        self.put_in_force(new).map_err(|error| {
-            tracing::error!(%error, "{file}: refused; the configuration before stays in force");
-        })?;
-        let routes = self.config.routes.len();
-        tracing::info!(routes, "{file}: in force");
-        Ok(())
+        // before anybody is told of it: what the program has no room for must not be in force for a moment either
+        let own = self.engine.own_addresses();
+        if let Err(why) = Steered::of(&self.config).and(&Steered::of(&new)).fits(SteerCapacity::default(), &own) {
+            tracing::error!("{file}: refused: {why}; {STAYS}");
+            return Err(Refused);
+        }
+        Ok(new)
     }
 
     /// Workers know the way before anything new is steered to them, and what is new is steered before anything goes:
-    /// what stays is never without either.
+    /// what stays is never without either. The programs were found to have room for it; should one of them be of
+    /// another opinion, all is as before again.
     fn put_in_force(&mut self, new: Config) -> Result<(), PortError> {
         let (old, steered) = (Steered::of(&self.config), Steered::of(&new));
         self.engine.load(&new.overlays, &new.routes);
@@ -68,7 +120,7 @@ impl Gateway {
 
     /// Waits for every worker to use the new tables: they look before every burst, and are woken for it. One that the
     /// machine keeps from running is not waited for any longer.
-    fn await_adoption(&mut self) {
+    pub(super) fn await_adoption(&mut self) {
         for _ in 0..ADOPTION_LOOKS {
             if self.engine.is_adopted() {
                 return;

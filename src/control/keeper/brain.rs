@@ -33,6 +33,8 @@ pub(super) enum Ask {
 #[derive(Clone, Debug, Default)]
 struct Wish {
     lookup: Option<Lookup>,
+    /// The route before, which serves until the neighbour the new one leads to has answered, or has not.
+    before: Option<Lookup>,
     told: Option<HopState>,
 }
 
@@ -53,7 +55,11 @@ pub(super) struct Brain {
     ports: BTreeSet<u32>,
     links: HashMap<u32, LinkFacts>,
     links_told: BTreeMap<u32, LinkFacts>,
+    /// The host's own addresses, on ports or not, each with one of the links it is on.
     local: HashMap<IpAddr, u32>,
+    local_told: HashSet<IpAddr>,
+    /// `local` may not be as it was told.
+    local_changed: bool,
     neighbours: HashMap<NeighbourKey, Neighbour>,
     wishes: HashMap<HopKey, Wish>,
     needed: HashSet<NeighbourKey>,
@@ -73,6 +79,8 @@ impl Brain {
             links: HashMap::new(),
             links_told: BTreeMap::new(),
             local: HashMap::new(),
+            local_told: HashSet::new(),
+            local_changed: false,
             neighbours: HashMap::new(),
             wishes: HashMap::new(),
             needed: HashSet::new(),
@@ -88,8 +96,14 @@ impl Brain {
         self.links.get(&ifindex)
     }
 
-    /// Takes the ports' present facts as told.
+    /// The host's own addresses.
+    pub(super) fn local(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.local.keys().copied()
+    }
+
+    /// Takes the ports' present facts and the host's present addresses as told.
     pub(super) fn links_are_told(&mut self) {
+        self.addresses_changed();
         self.links_told = self.ports.iter().filter_map(|i| Some((*i, self.links.get(i)?.clone()))).collect();
     }
 
@@ -145,6 +159,7 @@ impl Brain {
         let gone: Vec<NeighbourKey> = in_kernel.filter(|key| !neighbours.contains(key)).collect();
         gone.into_iter().for_each(|key| self.neighbour_gone(key, now));
         self.local.clear();
+        self.local_changed = true;
         self.links.values_mut().for_each(|link| link.addresses.clear());
         facts.into_iter().for_each(|fact| self.hear(fact, now));
         self.routes_changed(now);
@@ -177,6 +192,7 @@ impl Brain {
     fn link_gone(&mut self, ifindex: u32, now: Instant) {
         self.links.remove(&ifindex);
         self.local.retain(|_, on| *on != ifindex);
+        self.local_changed = true;
         self.neighbours.retain(|key, _| key.ifindex != ifindex);
         self.due = None;
         self.news = true;
@@ -200,7 +216,8 @@ impl Brain {
                 None => self.local.remove(&addr),
             };
         }
-        self.news |= self.ports.contains(&ifindex);
+        self.local_changed = true;
+        self.news = true;
         self.routes_changed(now);
     }
 
@@ -232,9 +249,13 @@ impl Brain {
             self.round.next = Some(self.round.next.map_or(at, |next| next.min(at)));
             return;
         };
-        if let Some(wish) = self.wishes.get_mut(&key)
-            && wish.lookup != Some(lookup)
-        {
+        let Some(old) = self.wishes.get(&key).map(|wish| wish.lookup).filter(|old| *old != Some(lookup)) else {
+            return;
+        };
+        let served = self.by_route(&key, old).is_ok();
+        if let Some(wish) = self.wishes.get_mut(&key) {
+            // while routes change faster than neighbours answer, the last that served goes on serving
+            wish.before = if served { old } else { wish.before.take() };
             wish.lookup = Some(lookup);
             self.needs_changed = true;
             self.news = true;
@@ -310,7 +331,8 @@ impl Brain {
             return;
         }
         let ports = &self.ports;
-        let keys = self.wishes.iter().filter_map(|(key, wish)| neighbour_of(key, wish.lookup));
+        let lookups = self.wishes.iter().flat_map(|(key, w)| [(key, w.lookup), (key, w.before)]);
+        let keys = lookups.filter_map(|(key, lookup)| neighbour_of(key, lookup));
         self.needed = keys.filter(|(key, _)| ports.contains(&key.ifindex)).map(|(key, _)| key).collect();
         // What is kept of a neighbour beyond the kernel's own entry is kept for those who need it.
         let needed = &self.needed;
@@ -326,7 +348,14 @@ impl Brain {
 
     /// The state of a hop, watched or not; one that is not watched is [`Unready::Resolving`] unless more is known.
     pub(super) fn state(&self, key: &HopKey) -> HopState {
-        let lookup = self.wishes.get(key).and_then(|wish| wish.lookup);
+        let (lookup, before) = self.wishes.get(key).map_or((None, None), |wish| (wish.lookup, wish.before));
+        match self.by_route(key, lookup) {
+            Err(Unready::Resolving) if before.is_some() => self.by_route(key, before).map_err(|_| Unready::Resolving),
+            state => state,
+        }
+    }
+
+    fn by_route(&self, key: &HopKey, lookup: Option<Lookup>) -> HopState {
         match (key, lookup) {
             (HopKey::Routed { .. }, Some(Lookup::NoRoute)) => Err(Unready::NoRoute),
             (HopKey::Routed { .. }, Some(Lookup::NotUnicast)) => Err(Unready::NotUnicast),
@@ -368,6 +397,7 @@ impl Brain {
         if !std::mem::take(&mut self.news) {
             return changes;
         }
+        self.forget_old_routes();
         for (key, wish) in &self.wishes {
             if matches!(key, HopKey::Routed { .. }) && wish.lookup.is_none() {
                 continue; // its first lookup is queued
@@ -383,7 +413,33 @@ impl Brain {
             }
         }
         self.link_changes(&mut changes.links);
+        changes.addresses = self.addresses_changed();
         changes
+    }
+
+    /// Whether the host's own addresses are others than told; they count as told from here on.
+    fn addresses_changed(&mut self) -> bool {
+        if !std::mem::take(&mut self.local_changed) {
+            return false;
+        }
+        let now: HashSet<IpAddr> = self.local.keys().copied().collect();
+        let changed = now != self.local_told;
+        self.local_told = now;
+        changed
+    }
+
+    /// The route before is done with once it is known what the present one leads to.
+    fn forget_old_routes(&mut self) {
+        let waiting = |(key, wish): (&HopKey, &Wish)| wish.before.is_some().then_some((*key, wish.lookup));
+        let waiting: Vec<_> = self.wishes.iter().filter_map(waiting).collect();
+        for (key, lookup) in waiting {
+            if self.by_route(&key, lookup) != Err(Unready::Resolving)
+                && let Some(wish) = self.wishes.get_mut(&key)
+            {
+                wish.before = None;
+                self.needs_changed = true;
+            }
+        }
     }
 
     fn link_changes(&mut self, out: &mut Vec<LinkChange>) {

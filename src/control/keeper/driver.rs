@@ -129,6 +129,11 @@ impl Keeper {
         self.brain.link(ifindex)
     }
 
+    /// The host's own addresses, on all interfaces of the network namespace, in no order.
+    pub fn local(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.brain.local()
+    }
+
     /// How often announcements were lost and everything was listed anew, since the start.
     pub fn overruns(&self) -> u64 {
         self.overruns

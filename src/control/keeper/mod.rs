@@ -93,6 +93,11 @@ pub enum Unready {
         /// Its name, when known.
         name: Option<String>,
     },
+    /// The route to a peer leaves by an access port. (The keeper knows no roles; who does says this.)
+    NotUnderlay {
+        /// Kernel index of that interface.
+        ifindex: u32,
+    },
     /// The neighbour was asked and has not answered yet.
     Resolving,
     /// The neighbour does not answer. It is asked again every second.
@@ -114,6 +119,10 @@ impl fmt::Display for Unready {
             Self::NotAPort { ifindex, name: None } => {
                 write!(f, "its route leaves by interface {ifindex}, which is not a port of the gateway")
             }
+            Self::NotUnderlay { ifindex } => write!(
+                f,
+                "its route leaves by interface {ifindex}, which is an access port: its replies there would not be taken"
+            ),
             Self::Resolving => f.write_str("the neighbour has been asked for its MAC address and has not answered yet"),
             Self::Unreachable => f.write_str("the neighbour does not answer (asked again every second)"),
             Self::LinkDown => f.write_str("the interface is down or without carrier"),
@@ -166,12 +175,14 @@ pub struct Changes {
     pub hops: Vec<(HopKey, HopState)>,
     /// Ports whose facts are not what was last reported.
     pub links: Vec<LinkChange>,
+    /// The host's own addresses, on whatever link, are not those last reported.
+    pub addresses: bool,
 }
 
 impl Changes {
     /// True when there is nothing to tell.
     pub fn is_empty(&self) -> bool {
-        self.hops.is_empty() && self.links.is_empty()
+        self.hops.is_empty() && self.links.is_empty() && !self.addresses
     }
 }
 

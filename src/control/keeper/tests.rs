@@ -172,6 +172,45 @@ fn a_routed_hop_is_looked_up_then_resolved_then_ready() {
 }
 
 #[test]
+fn a_route_that_moves_serves_on_until_the_new_neighbour_answers_or_does_not() {
+    let (mut brain, t) = brain();
+    let key = routed(1);
+    let neighbour = |n: u8| NeighbourKey { ifindex: PORT, addr: IpAddr::from([10, 0, 0, n]) };
+    let by = |n: u8| Some(Lookup::Via { ifindex: PORT, gateway: neighbour(n).addr, mtu: None });
+    let is = |brain: &Brain| brain.state(&key).map(|hop| hop.mac);
+    brain.watch([key], t);
+    brain.looked_up(key, by(2), t);
+    assert_eq!(is(&brain), Err(Unready::Resolving), "there is no route before");
+    brain.hear(Fact::Neighbour(neighbour(2), entry(Nud::Reachable, Some(A))), t);
+    brain.changes();
+    // from one that answers to one that has not yet, and on to another
+    brain.looked_up(key, by(3), t);
+    brain.looked_up(key, by(4), t);
+    let pokes = pokes(&brain.asks(t, 10));
+    assert!(pokes.contains(&(neighbour(4), Poke::Create)), "the new one is asked: {pokes:?}");
+    assert_eq!(is(&brain), Ok(A));
+    assert!(brain.changes().is_empty(), "nothing to tell");
+    brain.hear(Fact::Neighbour(neighbour(4), entry(Nud::Reachable, Some(B))), t);
+    assert_eq!((is(&brain), brain.changes().hops.len()), (Ok(B), 1));
+    // one that does not answer at all, and where there is no route
+    brain.looked_up(key, by(5), t);
+    assert_eq!(is(&brain), Ok(B));
+    brain.hear(Fact::Neighbour(neighbour(5), entry(Nud::Failed, None)), t);
+    assert_eq!(is(&brain), Err(Unready::Unreachable));
+    assert_eq!(state_of(&brain.changes(), key), Some(Err(Unready::Unreachable)));
+    brain.looked_up(key, by(6), t);
+    assert_eq!(is(&brain), Err(Unready::Resolving), "the route before did not serve");
+    brain.looked_up(key, by(4), t);
+    brain.looked_up(key, Some(Lookup::NoRoute), t);
+    assert_eq!(is(&brain), Err(Unready::NoRoute));
+    // the old way is none when its link is down
+    brain.looked_up(key, by(4), t);
+    brain.looked_up(key, Some(Lookup::Via { ifindex: PORT, gateway: neighbour(7).addr, mtu: None }), t);
+    brain.hear(link(PORT, false), t);
+    assert_eq!(is(&brain), Err(Unready::LinkDown));
+}
+
+#[test]
 fn the_source_takes_part_in_the_lookup_while_it_is_ours() {
     let (mut brain, t) = brain();
     let (key, from) = (routed(1), ip("10.0.0.1"));
@@ -297,6 +336,35 @@ fn ports_are_reported_when_they_change_and_vanish() {
     assert_eq!(brain.changes().links, [gone]);
     brain.hear(link(PORT, true), t);
     assert!(matches!(brain.changes().links[..], [LinkChange::Changed(_)]));
+}
+
+#[test]
+fn the_hosts_addresses_are_reported_on_whatever_link_they_are() {
+    let (mut brain, t) = brain();
+    let address = |ifindex, addr| Fact::Address { ifindex, addr: ip(addr), len: 32 };
+    let gone = |ifindex, addr| Fact::AddressGone { ifindex, addr: ip(addr), len: 32 };
+    let local = |brain: &Brain| {
+        let mut all: Vec<_> = brain.local().map(|a| a.to_string()).collect();
+        all.sort();
+        all
+    };
+    brain.hear(address(9, "10.1.1.1"), t);
+    assert!(brain.changes().addresses && local(&brain) == ["10.1.1.1"], "{:?}", local(&brain));
+    brain.hear(address(9, "10.1.1.1"), t);
+    brain.hear(address(9, "10.1.1.2"), t);
+    brain.hear(gone(9, "10.1.1.2"), t);
+    assert!(brain.changes().is_empty(), "as it was");
+    brain.hear(address(PORT, "10.1.1.1"), t);
+    assert!(!brain.changes().addresses);
+    brain.hear(gone(PORT, "10.1.1.1"), t);
+    assert!(!brain.changes().addresses, "the other link has it still");
+    brain.hear(Fact::LinkGone(9), t);
+    assert!(brain.changes().addresses && local(&brain).is_empty());
+    // a listing says the same as the announcements that were lost
+    brain.hear_all(vec![link(PORT, true), link(9, true), address(9, "10.1.1.3")], t);
+    assert!(brain.changes().addresses);
+    brain.hear_all(vec![link(PORT, true), link(9, true), address(9, "10.1.1.3")], t);
+    assert!(!brain.changes().addresses);
 }
 
 #[test]
