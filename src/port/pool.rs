@@ -46,7 +46,7 @@ const NO_POOL: u32 = 0;
 pub struct Pool {
     umem: Umem,
     id: u32,
-    /// Chunks are 2^`shift` bytes.
+    /// Chunks have 2^`shift` bytes.
     shift: u32,
     /// Last in, first out: the chunk freed last is still in the core's cache.
     free: Vec<u32>,
@@ -113,7 +113,7 @@ impl Pool {
         // valid u8.
         let bytes = unsafe {
             let base = self.umem.base().add((*chunk as usize) << self.shift);
-            std::slice::from_raw_parts_mut(base, 1 << self.shift)
+            std::slice::from_raw_parts_mut(base, usize::from(self.umem.chunk_size()))
         };
         Packet::new(bytes, span)
     }
@@ -154,7 +154,7 @@ impl Pool {
     #[inline]
     pub(super) fn sendable(&self, frame: &Frame) -> bool {
         let Span { head, len } = frame.span;
-        frame.pool == self.id && len > 0 && u32::from(head) + u32::from(len) <= 1 << self.shift
+        frame.pool == self.id && len > 0 && u32::from(head) + u32::from(len) <= u32::from(self.umem.chunk_size())
     }
 
     /// Turns a frame to be sent into the address and length the kernel wants. The frame comes back if it is not
@@ -176,7 +176,7 @@ impl Pool {
     /// given it back just once since, by this descriptor.
     #[inline]
     pub(super) unsafe fn adopt(&mut self, addr: u64, len: u32) -> Option<Frame> {
-        let size = 1 << self.shift;
+        let size = u64::from(self.umem.chunk_size());
         let (chunk, head) = (addr >> self.shift, addr & (size - 1));
         if chunk >= u64::from(self.umem.frames()) || head + u64::from(len) > size {
             return None;

@@ -68,11 +68,13 @@ impl Umem {
     }
 
     /// Chunks.
+    #[inline]
     pub fn frames(&self) -> u32 {
         self.frames
     }
 
     /// Bytes in a chunk: 2,048 or 4,096.
+    #[inline]
     pub fn chunk_size(&self) -> u16 {
         self.chunk_size
     }

@@ -11,8 +11,7 @@ pub struct Span {
 
 impl Span {
     #[cold]
-    fn cut(&mut self, chunk: usize) {
-        let size = chunk.min(usize::from(u16::MAX)) as u16;
+    fn cut(&mut self, size: u16) {
         self.head = self.head.min(size);
         self.len = self.len.min(size - self.head);
     }
@@ -41,9 +40,9 @@ impl<'a> Packet<'a> {
     /// can be out of bounds; a port never hands out such a span.
     #[inline]
     pub fn new(chunk: &'a mut [u8], span: &'a mut Span) -> Self {
-        match span.head.checked_add(span.len) {
-            Some(end) if usize::from(end) <= chunk.len() => {}
-            _ => span.cut(chunk.len()),
+        let size = chunk.len().min(usize::from(u16::MAX));
+        if usize::from(span.head) + usize::from(span.len) > size {
+            span.cut(size as u16);
         }
         Self { chunk, span }
     }
