@@ -163,7 +163,9 @@ impl TablesWriter {
             if let Some(k) = before.filter(|k| sources.get(k) == Some(id)) {
                 sources.remove(&k);
             }
-            after.map(|k| sources.insert(k, id));
+            if let Some(k) = after {
+                sources.insert(k, id);
+            }
         }
         self.next.peers.set(id.0, peer);
         self.dirty = true;
