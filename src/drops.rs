@@ -35,10 +35,15 @@ reasons! {
     ShortFrame = "short_frame",
     /// The frame carries neither IPv4 nor anything the gateway answers.
     NotIp = "not_ip",
+    /// The source MAC of the plain frame is a group address or zero.
+    SourceMac = "source_mac",
     /// The IP header of the plain packet is cut short, of a wrong version, or lies about its length.
     IpHeader = "ip_header",
     /// The IP header checksum of the plain packet is wrong.
     IpChecksum = "ip_checksum",
+
+    /// The plain packet claims a source address that belongs to an overlay, or to the gateway inside one.
+    Source = "source",
 
     /// The outer IP header is cut short, of a wrong version, or lies about its length.
     OuterIpHeader = "outer_ip_header",
@@ -71,7 +76,7 @@ reasons! {
     InnerSourceMac = "inner_source_mac",
     /// The inner destination MAC is not the overlay's VTEP MAC.
     InnerDestinationMac = "inner_destination_mac",
-    /// The inner frame has a VLAN tag (RFC 7348 §6.1).
+    /// The inner frame has a VLAN tag (RFC 7348 §6.1) that is no mere priority tag.
     InnerVlan = "inner_vlan",
     /// The inner frame carries no IPv4.
     InnerNotIp = "inner_not_ip",
@@ -84,7 +89,7 @@ reasons! {
     /// The outer header met congestion and the inner packet cannot say so (RFC 6040 §4.2).
     Congestion = "congestion",
 
-    /// Source or destination may not be forwarded: unspecified, loopback, multicast, broadcast or reserved.
+    /// Source or destination may not be forwarded: unspecified, loopback, link-local, multicast, broadcast or reserved.
     Martian = "martian",
     /// The TTL ran out and no ICMP error could be sent (rate, policy or no address to send from).
     TtlExpired = "ttl_expired",

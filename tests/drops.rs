@@ -56,6 +56,8 @@ fn cases() -> Vec<(R, (PortId, Vec<u8>))> {
     vec![
         (R::ShortFrame, access(|f| f.truncate(13))),
         (R::NotIp, access(|f| f[12..14].copy_from_slice(&[0x86, 0xdd]))),
+        (R::SourceMac, access(|f| f[6..12].fill(0xff))),
+        (R::Source, (ACCESS, plain(&Ip::udp(BLUE_POD, GREEN_POD, (1, 2), b"not from here")))),
         (R::IpHeader, access(ihl)),
         (R::IpChecksum, access(|f| f[24] ^= 1)),
         (R::OuterIpHeader, outer_bytes(0, &[0x65])),
@@ -73,7 +75,7 @@ fn cases() -> Vec<(R, (PortId, Vec<u8>))> {
         (R::InnerShort, blue(|v| v.inner.truncate(13))),
         (R::InnerSourceMac, blue(|v| v.inner[6..12].fill(0))),
         (R::InnerDestinationMac, blue(|v| v.inner[..6].fill(0xff))),
-        (R::InnerVlan, blue(|v| v.inner[12..14].copy_from_slice(&[0x81, 0]))),
+        (R::InnerVlan, blue(|v| v.inner.splice(12..12, [0x81, 0, 0x20, 7]).for_each(drop))),
         (R::InnerNotIp, blue(|v| v.inner[12..14].copy_from_slice(&[8, 6]))),
         (R::InnerIpHeader, blue(|v| v.inner[14] = 0x44)),
         (R::InnerIpChecksum, blue(|v| v.inner[24] ^= 1)),
@@ -119,6 +121,7 @@ fn ttl_expired() -> R {
     assert!(g.clock.0.get() < Limiter::INTERVAL, "the test's clock is too fast");
     let reason = g.receive(port, &[&frame]).reason();
     g.clock.0.set(Tick(10 * Limiter::INTERVAL).0);
+    assert_eq!(g.receive(port, &[&frame]).replied, 1);
     assert_eq!(g.receive(port, &[&frame]).replied, 1, "the bucket fills again");
     reason
 }

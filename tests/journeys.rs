@@ -297,3 +297,98 @@ fn vxlan_of_a_stranger_is_dropped_before_its_inside_is_read() {
     v.inner = vec![0xff; 3];
     assert_eq!(g.receive(UNDERLAY, &[&v.frame()]).reason(), selvedge::drops::DropReason::UnknownPeer);
 }
+
+#[test]
+fn a_priority_tag_is_taken_off() {
+    let mut g = Gateway::new();
+    let ip = Ip::udp(BLUE_POD, NATIVE, (1, 2), b"x");
+    let mut v = from_blue(&ip);
+    v.inner.splice(12..12, [0x81, 0, 0xe0, 0]).for_each(drop);
+    assert_eq!(g.receive(UNDERLAY, &[&v.frame()]).only().1, ethernet(HOST, PORT_MACS[1], 0x0800, &one_hop_later(&ip)));
+}
+
+#[test]
+fn nobody_on_the_access_side_speaks_as_a_pod_or_as_the_gateway() {
+    let mut g = Gateway::new();
+    for src in [BLUE_POD, GREEN_POD, BLUE_ADDRESS] {
+        let reason = g.receive(ACCESS, &[&plain(&Ip::udp(src, BLUE_POD_2, (1, 2), b"x"))]).reason();
+        assert_eq!(reason, selvedge::drops::DropReason::Source);
+    }
+    let internet = plain(&Ip::udp([198, 51, 100, 7], BLUE_POD, (1, 2), b"x"));
+    assert_eq!(g.receive(ACCESS, &[&internet]).journeys, [1, 0, 0, 0], "who has no route here may speak");
+}
+
+#[test]
+fn link_local_addresses_stay_on_their_link() {
+    let mut g = Gateway::new();
+    let metadata = from_blue(&Ip::udp(BLUE_POD, [169, 254, 169, 254], (1, 80), b"x")).frame();
+    assert_eq!(g.receive(UNDERLAY, &[&metadata]).reason(), selvedge::drops::DropReason::Martian);
+}
+
+#[test]
+fn one_senders_errors_are_not_anothers() {
+    let mut g = Gateway::new();
+    let mut dying = Ip::udp(BLUE_POD, GREEN_POD, (1, 2), b"x");
+    dying.ttl = 1;
+    let dying = from_blue(&dying).frame();
+    let replied: u64 = (0..100).map(|_| g.receive(UNDERLAY, &[&dying]).replied).sum();
+    assert!(replied < 100);
+    let big = plain(&Ip::udp(NATIVE, BLUE_POD, (7, 8), &vec![1; 1460]));
+    assert_eq!(g.receive(ACCESS, &[&big]).replied, 1);
+}
+
+#[test]
+fn the_uniform_model_carries_the_code_point_both_ways() {
+    let mut overlays = overlays();
+    overlays[0].dscp = selvedge::tables::Dscp::Uniform;
+    let mut t = tables();
+    t.reset(overlays.clone());
+    let mut node = peer(&overlays, 0, BLUE_NODE, true);
+    node.way.as_mut().unwrap().tos_mask = 0xff;
+    t.set_peer(selvedge::tables::PeerId(0), Some(node));
+    t.set_route("10.244.1.0/24".parse().unwrap(), selvedge::tables::Action::Encap(selvedge::tables::PeerId(0)));
+    let way =
+        Some((selvedge::wire::Ethernet::ipv4(selvedge::wire::Mac(HOST), selvedge::wire::Mac(PORT_MACS[1])), 1500));
+    let hop = selvedge::tables::NextHop { port: ACCESS, addr: std::net::Ipv4Addr::from(NATIVE).into(), way };
+    t.set_hop(selvedge::tables::HopId(0), Some(hop));
+    t.set_route("10.9.0.0/24".parse().unwrap(), selvedge::tables::Action::Deliver(selvedge::tables::HopId(0)));
+    let mut g = Gateway::with(t, rings());
+    let mut ip = Ip::udp(NATIVE, BLUE_POD, (1, 2), b"x");
+    ip.tos = 0xb8;
+    let outcome = g.receive(ACCESS, &[&plain(&ip)]);
+    assert_eq!(outcome.only().1[15], 0xb8, "out");
+    for _ in 0..2 {
+        let mut v = from_blue(&Ip::udp(BLUE_POD, NATIVE, (1, 2), b"x"));
+        v.outer.tos = 0x28;
+        assert_eq!(g.receive(UNDERLAY, &[&v.frame()]).only().1[15], 0x28, "and back in");
+    }
+}
+
+/// An adaptive worker sleeps when nothing arrives; frames that a device had no room for must not sleep with it.
+#[test]
+fn a_sleeping_worker_gets_stalled_frames_going() {
+    use selvedge::worker::idle::Idle;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::{Duration, Instant};
+
+    let mut g = Gateway::new();
+    let (pool, wire) = g.worker.wire(ACCESS);
+    assert!(wire.inject(pool, &plain(&Ip::udp(NATIVE, BLUE_POD, (1, 2), b"x"))));
+    // more calls than a spell of spinning makes: at 50 ms a sleep it would take a second, at 1 ms some 20 ms
+    g.worker.wire(UNDERLAY).1.stall_tx(20 * (2 * Idle::PATIENCE + 2));
+    let stop = std::sync::Arc::new(AtomicBool::new(false));
+    let mut waiter = selvedge::port::Waiter::new().unwrap();
+    let (ender, waker, board) = (stop.clone(), waiter.waker(), g.worker.board());
+    let timer = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(400));
+        let held = board.read().ports[0].held.tx; // before the stop, which drains the ring whatever it takes
+        ender.store(true, Ordering::Relaxed);
+        waker.wake();
+        held
+    });
+    let begun = Instant::now();
+    g.worker.run(Idle::adaptive(), &mut waiter, &stop);
+    assert_eq!(timer.join().unwrap(), 0, "the frame was still waiting after 400 ms");
+    assert!(begun.elapsed() < Duration::from_secs(2));
+    assert_eq!(g.worker.wire(UNDERLAY).1.sent().len(), 1);
+}

@@ -156,12 +156,12 @@ fn distinct(s: &mut Section<'_, '_>, cores: &At<Vec<Option<At<u16>>>>) {
 fn memory(s: &mut Section<'_, '_>) -> RawMemory {
     let ring = || kinds::power_of_two("a ring size", 64..=16_384);
     RawMemory {
-        frames: s.or("frames", 16_384, kinds::power_of_two("a number of frames", 512..=1_048_576)),
+        frames: s.or("frames", 32_768, kinds::power_of_two("a number of frames", 512..=1_048_576)),
         chunk_size: s.or("chunk_size", 2048, kinds::chunk_size).map(|c| c.value),
         hugepages: s.or("hugepages", Switch::Auto, kinds::word(SWITCH)).map(|h| h.value),
-        rx_ring: s.or("rx_ring", 2048, ring()).map(|r| r.value),
+        rx_ring: s.or("rx_ring", 4096, ring()).map(|r| r.value),
         tx_ring: s.or("tx_ring", 2048, ring()),
-        fill_ring: s.or("fill_ring", 2048, ring()),
+        fill_ring: s.or("fill_ring", 4096, ring()),
         completion_ring: s.or("completion_ring", 2048, ring()).map(|r| r.value),
     }
 }

@@ -97,7 +97,9 @@ fn defaults_are_those_of_an_empty_table() {
     let c = Config::parse(ONE_ARM, "f").unwrap();
     let workers = WorkerConfig { cores: Cores::Auto, poll: Poll::Adaptive, burst: 64, cache_entries: 65_536 };
     assert_eq!(c.workers, workers);
-    assert_eq!((c.memory.frames, c.memory.chunk_size, c.memory.hugepages), (16_384, 2048, Switch::Auto));
+    assert_eq!((c.memory.frames, c.memory.chunk_size, c.memory.hugepages), (32_768, 2048, Switch::Auto));
+    let m = &c.memory;
+    assert_eq!([m.rx_ring, m.fill_ring, m.tx_ring, m.completion_ring], [4096, 4096, 2048, 2048]);
     assert_eq!(c.xdp, XdpConfig { mode: XdpMode::Auto, zero_copy: Switch::Auto, busy_poll_us: 0 });
     assert!(c.overlays[0].source_check && c.overlays[0].dscp == Dscp::Pipe(0));
 }
@@ -171,7 +173,7 @@ const SPOILED: &[(&str, &str, &[&str])] = &[
         "frames = 16384",
         "frames = 4096",
         &[
-            "2 ports × (memory.fill_ring 2048 + memory.tx_ring 2048) + workers.burst 64 is 8256; the least legal value is 16384",
+            "2 ports × (memory.fill_ring 4096 + memory.tx_ring 2048) + workers.burst 64 is 12352; the least legal value is 16384",
         ],
     ),
     ("frames = 16384", "frames = 10000", &["a power of two from 512 to 1048576"]),
@@ -293,6 +295,27 @@ fn nested_prefixes_are_legal_within_an_overlay_and_against_native_routes() {
     }
 }
 
+/// As many ports, two of them those of the base.
+fn with_ports(count: usize, memory: &str) -> String {
+    let more = (2..count).map(|n| format!("[[port]]\ninterface = \"veth{n}\"\nrole = \"access\"\n"));
+    BASE.replace("frames = 16384", memory) + &more.collect::<String>()
+}
+
+#[test]
+fn a_worker_can_sleep_on_so_many_ports_and_no_more() {
+    let with = |count| with_ports(count, "frames = 1048576");
+    assert_eq!(Config::parse(&with(64), "f.toml").unwrap_or_else(|e| panic!("{e}")).ports.len(), 64);
+    let shown = errors(&with(65));
+    assert!(shown.contains("error: port: 65 are given, 64 are possible"), "{shown}");
+}
+
+#[test]
+fn the_default_memory_is_enough_for_five_ports() {
+    let with = |count| with_ports(count, "");
+    Config::parse(&with(5), "f.toml").unwrap_or_else(|e| panic!("{e}"));
+    assert!(errors(&with(6)).contains("6 ports"));
+}
+
 #[test]
 fn the_least_legal_number_of_frames_is_legal() {
     let text = BASE.replace("frames = 16384", "frames = 4096\ntx_ring = 512\nfill_ring = 1024");
@@ -353,7 +376,7 @@ fn everything_is_reported_at_once_in_the_order_of_the_file() {
     let block = "f.toml:18:11: error: peer[0].overlay: `bleu` is not the name of an overlay of this file; did you mean \
                  `blue`?\n   18 | overlay = \"bleu\"\n      |           ^^^^^^\n";
     assert!(shown.contains(block), "{shown}");
-    assert!(shown.contains("workers.burst of at least 1 is 8193; the least legal value is 16384"), "{shown}");
+    assert!(shown.contains("workers.burst of at least 1 is 12289; the least legal value is 16384"), "{shown}");
     assert!(shown.ends_with("\nf.toml: 12 errors"), "{shown}");
 }
 

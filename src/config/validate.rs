@@ -10,12 +10,10 @@ use super::raw::{Raw, RawMemory, RawOverlay, RawPort};
 use super::reader::{At, Place, labelled};
 use super::validate_routes::routes;
 use super::{Config, MemoryConfig, PortConfig, Role};
+use crate::port::MAX_PORTS;
 use crate::tables::Overlay;
 
-/// Ports are counted in a byte.
-const MAX_PORTS: usize = 256;
-
-/// Overlays are counted in two.
+/// Overlays are counted in two bytes.
 const MAX_OVERLAYS: usize = 65_536;
 
 /// The configuration, or `None` with the reasons on the list. All of the file is looked at either way.

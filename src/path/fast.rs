@@ -7,9 +7,9 @@
 
 use zerocopy::{IntoBytes, transmute_mut};
 
-use super::parse::{Inner, Ip, is_host};
+use super::parse::{Ip, is_forwardable};
 use super::{Journey, Path, Verdict, guard, partial};
-use crate::tables::{Action, Domain, PeerId, PortId, VtepKey, Way};
+use crate::tables::{Action, Domain, Dscp, PeerId, PortId, VtepKey, Way};
 use crate::wire::checksum::Sum;
 use crate::wire::ipv4::{self, Ipv4, protocol};
 use crate::wire::vxlan::OVERHEAD_V4;
@@ -65,10 +65,14 @@ impl<'t> Path<'t> {
         let (head, rest) = pkt.bytes_mut().split_first_chunk_mut::<{ size_of::<PlainV4>() }>()?;
         let frame: &mut PlainV4 = transmute_mut!(head);
         let fits = usize::from(frame.ip.total_len.get()) + eth::LEN <= len && room >= GROWTH;
-        if !fits || frame.eth.ethertype.get() != eth::IPV4 || !frame.ip.is_plain() {
+        let plain = frame.eth.ethertype.get() == eth::IPV4 && frame.eth.src.is_station() && frame.ip.is_plain();
+        if !fits || !plain {
             return None;
         }
         let ip = Ip::of(&frame.ip);
+        if self.is_claimed(ip.src) {
+            return None;
+        }
         let exit = self.exit(Domain(0), None, &ip)?;
         let payload = rest.get_mut(..usize::from(ip.total_len) - ipv4::LEN)?;
         self.finish(payload, frame.ip.addresses(), &ip);
@@ -98,24 +102,22 @@ impl<'t> Path<'t> {
         if last.key != key || last.epoch != self.tables.epoch() {
             return None;
         }
-        guard(self.tables.overlay(last.overlay)?, &Inner { dst: h.inner.dst, src: h.inner.src, ip: *ip }).ok()?;
-        // A congestion mark that must come to the surface changes the header: rare, and the careful path's.
-        if ecn::decapsulate(ip.tos, h.ip.tos) != Ok(ip.tos & ecn::MASK) {
+        let overlay = self.tables.overlay(last.overlay)?;
+        guard(overlay, h.inner.dst, h.inner.src).ok()?;
+        // What must come to the surface changes the inner header: rare, and the careful path's.
+        let marked = ecn::decapsulate(ip.tos, h.ip.tos) != Ok(ip.tos & ecn::MASK);
+        if marked || (overlay.dscp == Dscp::Uniform && (ip.tos ^ h.ip.tos) & !ecn::MASK != 0) {
             return None;
         }
         let domain = Domain(last.overlay.0.wrapping_add(1));
-        let Some(Action::Encap(sender)) = self.route(domain, ip.src) else { return None };
-        let peer = self.tables.peer(sender)?;
-        if peer.vtep != h.ip.source() || peer.overlay != last.overlay {
-            return None;
-        }
+        let sender = self.sender(domain, ip.src, last.overlay, h.ip.source())?;
         self.exit(domain, Some(sender), ip)
     }
 
     /// The way out of a packet that is simply to be forwarded.
     #[inline]
     fn exit(&mut self, domain: Domain, sender: Option<PeerId>, ip: &Ip) -> Option<Exit<'t>> {
-        if ip.ttl <= 1 || !is_host(ip.src) || !is_host(ip.dst) {
+        if ip.ttl <= 1 || !is_forwardable(ip.src) || !is_forwardable(ip.dst) {
             return None;
         }
         let tables = self.tables;

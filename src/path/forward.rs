@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::parse::{Ip, is_host};
+use super::parse::{Ip, is_forwardable};
 use super::{Journey, Origin, Path, Verdict};
 use crate::drops::DropReason;
 use crate::tables::{Action, HopId, PeerId, Way};
@@ -14,7 +14,7 @@ impl Path<'_> {
     #[inline]
     pub(super) fn forward(&mut self, origin: Origin, ip: Ip, pkt: &mut Packet<'_>) -> Result<Verdict, DropReason> {
         // RFC 1812 §5.3.7: martian addresses are not forwarded.
-        if !is_host(ip.src) || !is_host(ip.dst) {
+        if !is_forwardable(ip.src) || !is_forwardable(ip.dst) {
             return Err(DropReason::Martian);
         }
         match self.route(origin.domain(), ip.dst) {

@@ -18,7 +18,7 @@ mod reply;
 pub use limit::{Limiter, Tick};
 
 use crate::drops::DropReason;
-use crate::tables::{Action, Domain, FlowCache, Miss, Overlay, OverlayId, PeerId, PortId, Tables, VtepKey};
+use crate::tables::{Action, Domain, Dscp, FlowCache, Miss, Overlay, OverlayId, PeerId, PortId, Tables, VtepKey};
 use crate::wire::checksum::Sum;
 use crate::wire::{Ipv4, Mac, Packet, ecn, eth};
 use core::net::Ipv4Addr;
@@ -160,6 +160,9 @@ impl Path<'_> {
     #[inline]
     fn plain(&mut self, port: PortId, pkt: &mut Packet<'_>) -> Result<Verdict, DropReason> {
         let (sender, ip) = parse::plain(pkt.bytes())?;
+        if self.is_claimed(ip.src) {
+            return Err(DropReason::Source);
+        }
         self.expose(pkt, eth::LEN, &ip)?;
         self.finish_careful(pkt.bytes_mut(), &ip);
         self.forward(Origin::Access { port, sender }, ip, pkt)
@@ -172,7 +175,7 @@ impl Path<'_> {
         let inner = parse::inner(pkt.bytes().get(outer.inner.clone()).unwrap_or_default());
         let (peer, inner) = self.admit(overlay, &outer, inner)?;
 
-        let ip_at = outer.inner.start + eth::LEN;
+        let ip_at = outer.inner.start + usize::from(inner.ip_at);
         self.finish_careful(pkt.bytes_mut().get_mut(ip_at..).unwrap_or_default(), &inner.ip);
         if let Some((at, field)) = &outer.checked {
             let datagram = Sum::ZERO.bytes(pkt.bytes().get(at.clone()).unwrap_or_default());
@@ -180,7 +183,8 @@ impl Path<'_> {
         }
 
         self.expose(pkt, ip_at, &inner.ip)?;
-        let ip = surface(pkt, inner.ip, outer.tos)?;
+        let uniform = self.tables.overlay(overlay).is_some_and(|o| o.dscp == Dscp::Uniform);
+        let ip = surface(pkt, inner.ip, outer.tos, uniform)?;
         self.forward(Origin::Overlay { overlay, peer }, ip, pkt)
     }
 
@@ -201,7 +205,7 @@ impl Path<'_> {
     #[cold]
     fn stranger(&self, outer: &Outer) -> DropReason {
         let vteps = self.tables.vteps();
-        if !parse::is_host(outer.src) || vteps.is_ours(outer.src) {
+        if !parse::is_unicast(outer.src) || vteps.is_ours(outer.src) {
             return DropReason::OuterMartian;
         }
         match vteps.why_not(outer.dst, outer.udp_port) {
@@ -225,31 +229,57 @@ impl Path<'_> {
             return Err(self.peer(id, outer).err().or(inner.err()).unwrap_or(DropReason::InnerShort));
         };
         let domain = Domain(id.0.wrapping_add(1));
-        let peer = match self.route(domain, frame.ip.src) {
-            Some(Action::Encap(peer)) if self.is_from(peer, id, outer) => peer,
-            _ => {
+        let peer = match self.sender(domain, frame.ip.src, id, outer.src) {
+            Some(peer) => peer,
+            None => {
                 let peer = self.peer(id, outer)?;
-                guard(overlay, &frame)?;
+                guard(overlay, frame.dst, frame.src)?;
                 if overlay.source_check {
                     return Err(DropReason::InnerSource);
                 }
                 peer
             }
         };
-        guard(overlay, &frame)?;
+        guard(overlay, frame.dst, frame.src)?;
         Ok((peer, frame))
     }
 
-    /// Did this peer send it?
+    /// The peer that sent a packet, if the inner source address is routed to one with the outer source address. Only
+    /// then is the route remembered: strangers write nothing into the cache.
     #[inline]
-    fn is_from(&self, peer: PeerId, overlay: OverlayId, outer: &Outer) -> bool {
-        self.tables.peer(peer).is_some_and(|p| p.vtep == outer.src && p.overlay == overlay)
+    fn sender(&mut self, domain: Domain, src: Ipv4Addr, overlay: OverlayId, outer_src: Ipv4Addr) -> Option<PeerId> {
+        let epoch = self.tables.epoch();
+        let cached = self.memory.cache.get(domain, src, epoch);
+        let action = cached.or_else(|| self.tables.lookup(domain, src.into()));
+        let Some(Action::Encap(id)) = action else { return None };
+        let peer = self.tables.peer(id)?;
+        if peer.vtep != outer_src || peer.overlay != overlay {
+            return None;
+        }
+        if cached.is_none() {
+            self.memory.cache.put(domain, src, epoch, Action::Encap(id));
+        }
+        Some(id)
+    }
+
+    /// Does a source address of the access side belong to an overlay that watches its sources, or to ourselves? Then
+    /// whoever sends from there is not who he says (RFC 1812 §5.3.8).
+    #[inline]
+    fn is_claimed(&mut self, src: Ipv4Addr) -> bool {
+        match self.route(Domain(0), src) {
+            Some(Action::Encap(peer)) => {
+                let overlay = self.tables.peer(peer).and_then(|p| self.tables.overlay(p.overlay));
+                overlay.is_none_or(|o| o.source_check)
+            }
+            Some(Action::Local) => true,
+            Some(Action::Deliver(_)) | None => false,
+        }
     }
 
     /// The peer at the outer source address.
     #[cold]
     fn peer(&self, overlay: OverlayId, outer: &Outer) -> Result<PeerId, DropReason> {
-        if !parse::is_host(outer.src) || self.tables.vteps().is_ours(outer.src) {
+        if !parse::is_unicast(outer.src) || self.tables.vteps().is_ours(outer.src) {
             return Err(DropReason::OuterMartian);
         }
         self.tables.peer_by_source(overlay, outer.src).ok_or(DropReason::UnknownPeer)
@@ -290,22 +320,24 @@ impl Path<'_> {
 
 /// Are the inner frame's MAC addresses those of a frame from a VTEP to ours (IEEE 802.3)?
 #[inline]
-fn guard(overlay: &Overlay, inner: &Inner) -> Result<(), DropReason> {
-    if !inner.src.is_station() || inner.src == overlay.mac {
+fn guard(overlay: &Overlay, dst: Mac, src: Mac) -> Result<(), DropReason> {
+    if !src.is_station() || src == overlay.mac {
         return Err(DropReason::InnerSourceMac);
     }
-    if inner.dst != overlay.mac {
+    if dst != overlay.mac {
         return Err(DropReason::InnerDestinationMac);
     }
     Ok(())
 }
 
-/// Brings the outer header's congestion mark to the surface (RFC 6040 §4.2).
+/// Brings to the surface what the outer header says: a congestion mark (RFC 6040 §4.2), and in the uniform model the
+/// DSCP (RFC 2983 §4.1).
 #[inline]
-fn surface(pkt: &mut Packet<'_>, mut ip: Ip, outer_tos: u8) -> Result<Ip, DropReason> {
+fn surface(pkt: &mut Packet<'_>, mut ip: Ip, outer_tos: u8, uniform: bool) -> Result<Ip, DropReason> {
     let ecn = ecn::decapsulate(ip.tos, outer_tos).map_err(|_| DropReason::Congestion)?;
-    if ecn != ip.tos & ecn::MASK {
-        ip.tos = ip.tos & !ecn::MASK | ecn;
+    let dscp = if uniform { outer_tos } else { ip.tos } & !ecn::MASK;
+    if dscp | ecn != ip.tos {
+        ip.tos = dscp | ecn;
         if let Some(header) = forward::header_mut(pkt) {
             header.set_tos(ip.tos);
         }

@@ -71,6 +71,8 @@ pub(super) fn outer(frame: &[u8]) -> Result<Outer, DropReason> {
 pub(super) struct Inner {
     pub dst: Mac,
     pub src: Mac,
+    /// Bytes in front of the IP packet: 14, or 18 with a priority tag.
+    pub ip_at: u8,
     pub ip: Ip,
 }
 
@@ -112,10 +114,13 @@ impl Ip {
 /// Reads an inner Ethernet frame and the IP header in it.
 #[inline]
 pub(super) fn inner(frame: &[u8]) -> Result<Inner, DropReason> {
-    let (link, packet) = Ethernet::ref_from_prefix(frame).map_err(|_| DropReason::InnerShort)?;
-    match link.ethertype.get() {
+    let (link, rest) = Ethernet::ref_from_prefix(frame).map_err(|_| DropReason::InnerShort)?;
+    let (ethertype, packet) = match link.ethertype.get() {
+        eth::VLAN => untagged(rest)?,
+        other => (other, rest),
+    };
+    match ethertype {
         eth::IPV4 => {}
-        // RFC 7348 §6.1: inner tags are dropped unless configured.
         eth::VLAN | eth::QINQ => return Err(DropReason::InnerVlan),
         _ => return Err(DropReason::InnerNotIp),
     }
@@ -123,7 +128,20 @@ pub(super) fn inner(frame: &[u8]) -> Result<Inner, DropReason> {
         Malformed::Short | Malformed::Header => DropReason::InnerIpHeader,
         Malformed::Checksum => DropReason::InnerIpChecksum,
     })?;
-    Ok(Inner { dst: link.dst, src: link.src, ip: Ip::of(ip) })
+    let ip_at = (frame.len() - packet.len()) as u8;
+    Ok(Inner { dst: link.dst, src: link.src, ip_at, ip: Ip::of(ip) })
+}
+
+/// What lies behind a priority tag, which names no VLAN (IEEE 802.1Q: VID 0). RFC 7348 §6.1: frames of a VLAN are
+/// dropped unless configured.
+#[cold]
+fn untagged(rest: &[u8]) -> Result<(u16, &[u8]), DropReason> {
+    let (tag, packet) = rest.split_first_chunk::<4>().ok_or(DropReason::InnerShort)?;
+    let [control_high, control_low, type_high, type_low] = *tag;
+    match u16::from_be_bytes([control_high, control_low]) & 0x0fff {
+        0 => Ok((u16::from_be_bytes([type_high, type_low]), packet)),
+        _ => Err(DropReason::InnerVlan),
+    }
 }
 
 /// Reads a plain frame: its source MAC and the IP header in it.
@@ -133,6 +151,10 @@ pub(super) fn plain(frame: &[u8]) -> Result<(Mac, Ip), DropReason> {
     if link.ethertype.get() != eth::IPV4 {
         return Err(DropReason::NotIp);
     }
+    // An answer goes to this address: it must be a station's.
+    if !link.src.is_station() {
+        return Err(DropReason::SourceMac);
+    }
     let ip = Ipv4::parse(packet).map_err(|e| match e {
         Malformed::Short | Malformed::Header => DropReason::IpHeader,
         Malformed::Checksum => DropReason::IpChecksum,
@@ -140,11 +162,17 @@ pub(super) fn plain(frame: &[u8]) -> Result<(Mac, Ip), DropReason> {
     Ok((link.src, Ip::of(ip)))
 }
 
-/// True for an address that a packet may come from or go to: a host's (RFC 1122 §3.2.1.3, RFC 6890).
+/// True for an address that can be a host's (RFC 1122 §3.2.1.3): not of "this network", loopback, multicast or
+/// reserved.
 #[inline]
-pub(super) const fn is_host(addr: Ipv4Addr) -> bool {
-    // 0/8 "this network", 127/8 loopback, 224/4 multicast, 240/4 reserved with the limited broadcast
+pub(super) const fn is_unicast(addr: Ipv4Addr) -> bool {
     !matches!(addr.octets()[0], 0 | 127 | 224..)
+}
+
+/// True for an address that a router may forward from or to: a host's, and not link-local (RFC 3927 §7).
+#[inline]
+pub(super) const fn is_forwardable(addr: Ipv4Addr) -> bool {
+    is_unicast(addr) && addr.to_bits() >> 16 != 0xa9fe
 }
 
 const _: () = assert!(ipv4::LEN == 20);

@@ -82,7 +82,7 @@ impl Path<'_> {
         pkt: &mut Packet<'_>,
     ) -> Option<Result<Verdict, DropReason>> {
         let src = self.own_address(origin)?;
-        if !deserves_error(ip, pkt.bytes()) || !self.memory.limiter.allow(self.now) {
+        if !deserves_error(ip, pkt.bytes()) || !self.memory.limiter.allow(bucket(origin, kind), self.now) {
             return None;
         }
         pkt.truncate(QUOTE);
@@ -123,6 +123,15 @@ impl Path<'_> {
             },
         }
     }
+}
+
+/// Whose share of errors this one is taken from: the sender's as far as it is known, by kind.
+fn bucket(origin: Origin, kind: u8) -> usize {
+    let who = match origin {
+        Origin::Access { port, .. } => usize::from(port.0) << 1,
+        Origin::Overlay { peer, .. } => (peer.0 as usize) << 1 | 1,
+    };
+    who << 1 | usize::from(kind == icmp::UNREACHABLE)
 }
 
 /// RFC 1122 §3.2.2: no error about an ICMP error or about a fragment other than the first. (Group, broadcast and

@@ -41,11 +41,15 @@ enum Sink {
 #[derive(Debug)]
 pub struct MemPort {
     rings: MemRings,
-    fill: VecDeque<Frame>,
-    rx: VecDeque<Frame>,
-    tx: VecDeque<Frame>,
-    /// Sent, with the service calls until completion.
-    in_flight: VecDeque<(u32, Frame)>,
+    fill: Burst,
+    rx: Burst,
+    /// In flight, then to be sent.
+    tx: Burst,
+    in_flight: usize,
+    /// How many of those in flight complete in which service call, the soonest first.
+    batches: VecDeque<(u64, usize)>,
+    /// Service calls so far.
+    calls: u64,
     sink: Sink,
     sent: Vec<Vec<u8>>,
     sent_count: u64,
@@ -62,10 +66,12 @@ impl MemPort {
     pub fn new(rings: MemRings) -> Self {
         Self {
             rings,
-            fill: VecDeque::with_capacity(rings.fill),
-            rx: VecDeque::with_capacity(rings.rx),
-            tx: VecDeque::with_capacity(rings.tx),
-            in_flight: VecDeque::with_capacity(rings.tx),
+            fill: Burst::new(rings.fill),
+            rx: Burst::new(rings.rx),
+            tx: Burst::new(rings.tx),
+            in_flight: 0,
+            batches: VecDeque::with_capacity(rings.tx), // each of one frame at least
+            calls: 0,
             sink: Sink::Keep,
             sent: Vec::new(),
             sent_count: 0,
@@ -89,15 +95,12 @@ impl MemPort {
     /// Lets a packet arrive. False, and counted as the kernel counts it, when the fill ring has no frame for it, the
     /// RX ring no place, or a chunk no room.
     pub fn inject(&mut self, pool: &mut Pool, bytes: &[u8]) -> bool {
-        if self.rx.len() == self.rings.rx {
+        if self.rx.room() == 0 {
             self.stats.rx_ring_full += 1;
             return false;
         }
-        match self.receive(pool, bytes) {
-            Some(frame) => {
-                self.rx.push_back(frame);
-                true
-            }
+        match receive(&mut self.fill, &mut self.stats, pool, bytes) {
+            Some(frame) => self.rx.push(frame).is_ok(), // there is room
             None => false,
         }
     }
@@ -140,23 +143,18 @@ impl MemPort {
         self.completion_delay = calls;
     }
 
-    fn receive(&mut self, pool: &mut Pool, bytes: &[u8]) -> Option<Frame> {
-        let Some(mut frame) = self.fill.pop_front() else {
-            self.stats.fill_ring_empty += 1;
-            self.stats.rx_dropped += 1;
-            return None;
-        };
-        let room = pool.packet(&mut frame).tailroom();
-        if bytes.len() > room {
-            self.fill.push_front(frame);
-            self.stats.rx_dropped += 1;
+    /// The next packet of the feed, as long as there is a frame for it.
+    #[inline]
+    fn fed(&mut self, pool: &mut Pool) -> Option<Frame> {
+        let packet = self.feed.get(self.next)?;
+        if self.fill.is_empty() {
             return None;
         }
-        let mut span = frame.span();
-        span.len = bytes.len() as u16;
-        frame.set_span(span);
-        pool.packet(&mut frame).bytes_mut().copy_from_slice(bytes);
-        Some(frame)
+        self.next += 1;
+        if self.next == self.feed.len() {
+            self.next = 0;
+        }
+        receive(&mut self.fill, &mut self.stats, pool, packet)
     }
 
     fn send(&mut self, pool: &Pool) {
@@ -164,80 +162,101 @@ impl MemPort {
             self.stalled -= 1;
             return;
         }
-        while let Some(mut frame) = self.tx.pop_front() {
-            self.sent_count += 1;
-            if self.sink == Sink::Keep {
-                self.sent.push(pool.packet(&mut frame).bytes().to_vec());
-            }
-            self.in_flight.push_back((self.completion_delay, frame));
+        let sent = self.tx.len() - self.in_flight;
+        if sent == 0 {
+            return;
         }
+        if self.sink == Sink::Keep {
+            let frames = self.tx.frames_mut().skip(self.in_flight);
+            self.sent.extend(frames.map(|frame| pool.packet(frame).bytes().to_vec()));
+        }
+        self.sent_count += sent as u64;
+        self.in_flight += sent;
+        self.batches.push_back((self.calls + u64::from(self.completion_delay), sent));
     }
 
     fn complete(&mut self, pool: &mut Pool) {
-        while self.in_flight.front().is_some_and(|(calls, _)| *calls == 0) {
-            if let Some((_, frame)) = self.in_flight.pop_front() {
+        while let Some((_, frames)) = self.batches.pop_front_if(|(due, _)| *due <= self.calls) {
+            self.in_flight -= frames;
+            for _ in 0..frames {
+                let Some(frame) = self.tx.pop_front() else { break };
                 pool.free(frame);
             }
-        }
-        for (calls, _) in &mut self.in_flight {
-            *calls = calls.saturating_sub(1);
         }
     }
 }
 
+/// Copies a packet into the next frame lent for receiving, behind the head it has. `None`, and counted as the kernel
+/// counts it, when there is none or it has no room.
+#[inline]
+fn receive(fill: &mut Burst, stats: &mut RingStats, pool: &mut Pool, bytes: &[u8]) -> Option<Frame> {
+    let Some(frame) = fill.front_mut() else {
+        stats.fill_ring_empty += 1;
+        stats.rx_dropped += 1;
+        return None;
+    };
+    let span = frame.span();
+    frame.set_span(Span { len: bytes.len().min(usize::from(u16::MAX)) as u16, ..span });
+    let mut packet = pool.packet(frame);
+    let room = packet.bytes_mut();
+    if room.len() == bytes.len() {
+        room.copy_from_slice(bytes);
+        return fill.pop_front();
+    }
+    frame.set_span(span);
+    stats.rx_dropped += 1;
+    None
+}
+
 impl Port for MemPort {
+    #[inline]
     fn rx(&mut self, pool: &mut Pool, burst: &mut Burst) -> usize {
         let before = burst.len();
-        while burst.room() > 0 {
-            let frame = match self.rx.pop_front() {
-                Some(frame) => frame,
-                None if self.feed.is_empty() || self.fill.is_empty() => break,
-                None => {
-                    let packet = std::mem::take(&mut self.feed[self.next]);
-                    let frame = self.receive(pool, &packet);
-                    self.feed[self.next] = packet;
-                    self.next = (self.next + 1) % self.feed.len();
-                    match frame {
-                        Some(frame) => frame,
-                        None => break,
-                    }
-                }
-            };
+        for _ in 0..burst.room() {
+            let Some(frame) = self.rx.pop_front().or_else(|| self.fed(pool)) else { break };
             if let Err(frame) = burst.push(frame) {
-                self.rx.push_front(frame);
-                break;
+                pool.free(frame); // there is room: this cannot be
             }
         }
         burst.len() - before
     }
 
+    #[inline]
     fn tx(&mut self, pool: &mut Pool, burst: &mut Burst) -> usize {
-        let mut taken = 0;
-        while self.tx.len() + self.in_flight.len() < self.rings.tx {
+        let before = burst.len();
+        while self.tx.room() > 0 {
             let Some(frame) = burst.pop_front() else { break };
-            taken += 1;
-            if pool.sendable(&frame) {
-                self.tx.push_back(frame);
-            } else {
+            if !pool.sendable(&frame) {
                 self.stats.tx_invalid += 1;
                 pool.free(frame);
+            } else if let Err(frame) = self.tx.push(frame) {
+                pool.free(frame); // there is room: this cannot be
             }
         }
-        taken
+        before - burst.len()
     }
 
+    #[inline]
     fn service(&mut self, pool: &mut Pool) {
+        self.calls += 1;
         self.send(pool);
         self.complete(pool);
-        while self.fill.len() + self.rx.len() < self.rings.fill {
+        for _ in self.fill.len() + self.rx.len()..self.rings.fill {
             let Some(frame) = pool.alloc() else { break };
-            self.fill.push_back(frame);
+            if let Err(frame) = self.fill.push(frame) {
+                pool.free(frame); // there is room: this cannot be
+            }
         }
     }
 
     fn held(&self) -> Held {
-        let [rx, tx] = [self.fill.len() + self.rx.len(), self.tx.len() + self.in_flight.len()].map(|n| n as u32);
+        let [rx, tx] = [self.fill.len() + self.rx.len(), self.tx.len()].map(|n| n as u32);
         Held { rx, tx }
+    }
+
+    #[inline]
+    fn unsent(&self) -> u32 {
+        (self.tx.len() - self.in_flight) as u32
     }
 
     fn ring_stats(&self) -> RingStats {
@@ -304,10 +323,31 @@ mod tests {
         for _ in 0..4 {
             port.service(&mut pool);
             census(&pool, &port, &burst);
-            held.push((port.held().tx, port.sent().len()));
+            held.push((port.held().tx, port.unsent(), port.sent().len()));
         }
-        assert_eq!(held, [(4, 0), (4, 0), (4, 4), (0, 4)]);
-        assert_eq!((port.tx(&mut pool, &mut burst), burst.len()), (2, 0));
+        assert_eq!(held, [(4, 4, 0), (4, 4, 0), (4, 0, 4), (0, 0, 4)]);
+        assert_eq!((port.tx(&mut pool, &mut burst), burst.len(), port.unsent()), (2, 0, 2));
+    }
+
+    #[test]
+    fn completions_keep_their_order_and_their_delay() {
+        let (mut pool, mut port, mut burst) = parts(16);
+        let mut held = Vec::new();
+        for delay in [3, 0, 1] {
+            burst.push(pool.alloc_with(&[delay; 60]).unwrap()).unwrap();
+            port.tx(&mut pool, &mut burst);
+            port.set_completion_delay(delay.into());
+            port.service(&mut pool);
+            held.push((port.held().tx, port.unsent()));
+        }
+        for _ in 0..2 {
+            port.service(&mut pool);
+            held.push((port.held().tx, port.unsent()));
+            census(&pool, &port, &burst);
+        }
+        // the second is done at once, but the first is in its way
+        assert_eq!(held, [(1, 0), (2, 0), (3, 0), (0, 0), (0, 0)]);
+        assert_eq!(port.sent().len(), 3);
     }
 
     #[test]

@@ -19,8 +19,8 @@ pub use mem::{MemPort, MemRings};
 pub use pool::{Burst, Frame, HEADROOM, Pool};
 pub use umem::{Backing, Umem};
 pub use xdp::{
-    AttachMode, Options, PortError, QueueSpec, RingSizes, Roles, SteerCapacity, SteerCounters, SteerReason, Steering,
-    Waiter, Waker, Woken, XdpPort, ZeroCopy,
+    AttachMode, MAX_PORTS, Options, PortError, QueueSpec, RingSizes, Roles, SteerCapacity, SteerCounters, SteerReason,
+    Steering, Waiter, Waker, Woken, XdpPort, ZeroCopy,
 };
 
 /// Where the chunks are that a port has handed to the kernel (or to a test's rings).
@@ -64,6 +64,10 @@ pub trait Port {
 
     /// Chunks this port holds.
     fn held(&self) -> Held;
+
+    /// Frames handed over that the device has not begun to send: [`service`](Self::service) has to be called again
+    /// before anybody sleeps, for nothing wakes a sleeper when there is room. Costs no system call.
+    fn unsent(&self) -> u32;
 
     /// The kernel's counters, which cost a system call: for the slow path.
     fn ring_stats(&self) -> RingStats;

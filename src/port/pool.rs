@@ -1,6 +1,5 @@
 //! Who owns which chunk: frames, the pool they come from, and the bursts they travel in.
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -18,6 +17,7 @@ pub const HEADROOM: u16 = 256;
 #[derive(PartialEq, Eq, Debug)]
 #[must_use = "a frame that is dropped is lost to its pool: free or send it"]
 pub struct Frame {
+    /// Less than the chunks of its pool.
     chunk: u32,
     pool: u32,
     span: Span,
@@ -38,11 +38,16 @@ impl Frame {
     }
 }
 
+/// The number of no pool: frames that are none bear it.
+const NO_POOL: u32 = 0;
+
 /// Packet memory and the list of its free chunks. One a worker; frames never cross to another.
 #[derive(Debug)]
 pub struct Pool {
     umem: Umem,
     id: u32,
+    /// Chunks are 2^`shift` bytes.
+    shift: u32,
     /// Last in, first out: the chunk freed last is still in the core's cache.
     free: Vec<u32>,
     ledger: Ledger,
@@ -52,15 +57,16 @@ impl Pool {
     /// Makes all chunks of `umem` free.
     ///
     /// # Errors
-    /// After 2³² − 1 pools in one process, numbers to tell them apart run out.
+    /// After 2³² − 2 pools in one process, numbers to tell them apart run out.
     pub fn new(umem: Umem) -> io::Result<Self> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
+        static NEXT: AtomicU32 = AtomicU32::new(NO_POOL + 1);
         let id = NEXT
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_add(1))
             .map_err(|_| io::Error::other("no pool numbers left"))?;
         let free = (0..umem.frames()).rev().collect();
         let ledger = Ledger::new(umem.frames());
-        Ok(Self { umem, id, free, ledger })
+        let shift = umem.chunk_size().trailing_zeros(); // a power of two
+        Ok(Self { umem, id, shift, free, ledger })
     }
 
     /// A free chunk, its packet empty and beginning at [`HEADROOM`]; `None` when all are in use.
@@ -95,18 +101,21 @@ impl Pool {
     #[inline]
     pub fn packet<'a>(&'a self, frame: &'a mut Frame) -> Packet<'a> {
         debug_assert_eq!(frame.pool, self.id, "a frame was looked at through a pool it does not come from");
-        if frame.pool != self.id || frame.chunk >= self.umem.frames() {
-            return Packet::new(&mut [], &mut frame.span);
+        let Frame { chunk, pool, span } = frame;
+        if *pool != self.id {
+            return Packet::new(&mut [], span);
         }
-        let size = usize::from(self.umem.chunk_size());
-        // SAFETY: chunk < frames, so the bytes lie within the mapping, which lives as long as `self`. Nobody else
-        // reaches them: the Frame is unique (minted only by this Pool, when the chunk was free or came back from
-        // the kernel; see `adopt`) and borrowed mutably for as long as the packet lives. Any byte is a valid u8.
-        let chunk = unsafe {
-            let base = self.umem.base().add(frame.chunk as usize * size);
-            std::slice::from_raw_parts_mut(base, size)
+        debug_assert!(*chunk < self.umem.frames());
+        // SAFETY: a Frame is unique, and minted only by `alloc` and `adopt` of the pool whose number it bears, for a
+        // chunk of that pool (the free list begins with all of them and gets back only such; `adopt` checks) that was
+        // free or came back from the kernel. So the bytes lie within the mapping, which lives as long as `self`, and
+        // nobody else reaches them while the Frame is borrowed mutably, as long as the packet lives. Any byte is a
+        // valid u8.
+        let bytes = unsafe {
+            let base = self.umem.base().add((*chunk as usize) << self.shift);
+            std::slice::from_raw_parts_mut(base, 1 << self.shift)
         };
-        Packet::new(chunk, &mut frame.span)
+        Packet::new(bytes, span)
     }
 
     /// Chunks free now.
@@ -122,7 +131,7 @@ impl Pool {
     }
 
     /// The memory.
-    pub fn umem(&self) -> &Umem {
+    pub(super) fn umem(&self) -> &Umem {
         &self.umem
     }
 
@@ -137,7 +146,7 @@ impl Pool {
     pub(super) fn lend(&mut self) -> Option<u64> {
         let chunk = self.free.pop()?;
         self.ledger.moves(chunk, Place::Free, Place::Kernel);
-        Some(u64::from(chunk) * u64::from(self.umem.chunk_size()))
+        Some(u64::from(chunk) << self.shift)
     }
 
     /// False where the kernel would drop the descriptor and never complete it: an empty packet, one that does not
@@ -145,7 +154,7 @@ impl Pool {
     #[inline]
     pub(super) fn sendable(&self, frame: &Frame) -> bool {
         let Span { head, len } = frame.span;
-        frame.pool == self.id && len > 0 && u32::from(head) + u32::from(len) <= u32::from(self.umem.chunk_size())
+        frame.pool == self.id && len > 0 && u32::from(head) + u32::from(len) <= 1 << self.shift
     }
 
     /// Turns a frame to be sent into the address and length the kernel wants. The frame comes back if it is not
@@ -156,9 +165,8 @@ impl Pool {
             return Err(frame);
         }
         let Span { head, len } = frame.span;
-        let size = self.umem.chunk_size();
         self.ledger.moves(frame.chunk, Place::Frame, Place::Kernel);
-        Ok((u64::from(frame.chunk) * u64::from(size) + u64::from(head), u32::from(len)))
+        Ok(((u64::from(frame.chunk) << self.shift) + u64::from(head), u32::from(len)))
     }
 
     /// Turns what the kernel received into a frame. `None` if the address is none of this UMEM's.
@@ -168,8 +176,8 @@ impl Pool {
     /// given it back just once since, by this descriptor.
     #[inline]
     pub(super) unsafe fn adopt(&mut self, addr: u64, len: u32) -> Option<Frame> {
-        let size = u64::from(self.umem.chunk_size());
-        let (chunk, head) = (addr / size, addr % size);
+        let size = 1 << self.shift;
+        let (chunk, head) = (addr >> self.shift, addr & (size - 1));
         if chunk >= u64::from(self.umem.frames()) || head + u64::from(len) > size {
             return None;
         }
@@ -184,7 +192,7 @@ impl Pool {
     /// As for [`adopt`](Self::adopt).
     #[inline]
     pub(super) unsafe fn reclaim(&mut self, addr: u64) {
-        let chunk = addr / u64::from(self.umem.chunk_size());
+        let chunk = addr >> self.shift;
         if chunk < u64::from(self.umem.frames()) {
             self.ledger.moves(chunk as u32, Place::Kernel, Place::Free);
             self.free.push(chunk as u32);
@@ -230,14 +238,27 @@ impl Ledger {
 /// Frames on their way, first in first out. Its room is allocated once; it never grows.
 #[derive(Debug)]
 pub struct Burst {
-    frames: VecDeque<Frame>,
+    /// A power of two of them, at least `capacity`. Those from `head` to `tail` are in it; what lies in the others is
+    /// never handed out.
+    slots: Box<[Frame]>,
     capacity: usize,
+    /// Both run freely and wrap; a slot is its index modulo the slots there are.
+    head: usize,
+    tail: usize,
 }
 
 impl Burst {
     /// Room for `capacity` frames.
     pub fn new(capacity: usize) -> Self {
-        Self { frames: VecDeque::with_capacity(capacity), capacity }
+        let none = || Frame { chunk: 0, pool: NO_POOL, span: Span::default() };
+        let slots = std::iter::repeat_with(none).take(capacity.next_power_of_two()).collect();
+        Self { slots, capacity, head: 0, tail: 0 }
+    }
+
+    #[inline]
+    fn slot(&mut self, index: usize) -> Option<&mut Frame> {
+        let at = index & (self.slots.len() - 1);
+        self.slots.get_mut(at) // always some
     }
 
     /// Appends a frame.
@@ -246,34 +267,44 @@ impl Burst {
     /// The frame itself, when there is no room for it.
     #[inline]
     pub fn push(&mut self, frame: Frame) -> Result<(), Frame> {
-        if self.frames.len() == self.capacity {
+        if self.room() == 0 {
             return Err(frame);
         }
-        self.frames.push_back(frame);
+        let Some(slot) = self.slot(self.tail) else { return Err(frame) };
+        *slot = frame;
+        self.tail = self.tail.wrapping_add(1);
         Ok(())
     }
 
     /// Takes the frame that has been in longest.
     #[inline]
     pub fn pop_front(&mut self) -> Option<Frame> {
-        self.frames.pop_front()
+        let &mut Frame { chunk, pool, span } = self.front_mut()?;
+        // The token moves: its slot is out of `head..tail` from here on, and written before it is in again.
+        self.head = self.head.wrapping_add(1);
+        Some(Frame { chunk, pool, span })
     }
 
-    /// Takes all frames, first in first out. Whatever the caller leaves in the iterator is lost to its pool.
+    /// The frame that has been in longest.
     #[inline]
-    pub fn drain(&mut self) -> impl ExactSizeIterator<Item = Frame> + '_ {
-        self.frames.drain(..)
+    pub(super) fn front_mut(&mut self) -> Option<&mut Frame> {
+        if self.is_empty() {
+            return None;
+        }
+        self.slot(self.head)
     }
 
     /// The frames in order, to be looked at and changed in place.
     #[inline]
-    pub fn frames_mut(&mut self) -> impl ExactSizeIterator<Item = &mut Frame> {
-        self.frames.iter_mut()
+    pub fn frames_mut(&mut self) -> impl Iterator<Item = &mut Frame> {
+        let (many, first) = (self.len(), self.head & (self.slots.len() - 1));
+        let (wrapped, straight) = self.slots.split_at_mut(first);
+        straight.iter_mut().chain(wrapped).take(many)
     }
 
     /// Frees all frames.
     pub fn free_into(&mut self, pool: &mut Pool) {
-        while let Some(frame) = self.frames.pop_front() {
+        while let Some(frame) = self.pop_front() {
             pool.free(frame);
         }
     }
@@ -281,19 +312,19 @@ impl Burst {
     /// Frames in it.
     #[inline]
     pub fn len(&self) -> usize {
-        self.frames.len()
+        self.tail.wrapping_sub(self.head)
     }
 
     /// True when there is none.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.frames.is_empty()
+        self.tail == self.head
     }
 
     /// Frames that still fit.
     #[inline]
     pub fn room(&self) -> usize {
-        self.capacity - self.frames.len()
+        self.capacity - self.len()
     }
 }
 
@@ -322,9 +353,39 @@ mod tests {
         let seen: Vec<u8> = burst.frames_mut().map(|f| pool.packet(f).bytes()[59]).collect();
         assert_eq!(seen, [0, 1, 2]);
         pool.free(burst.pop_front().unwrap());
-        let rest: Vec<Frame> = burst.drain().collect();
-        rest.into_iter().for_each(|f| pool.free(f));
+        burst.free_into(&mut pool);
         assert_eq!((pool.free_count(), burst.is_empty()), (4, true));
+    }
+
+    #[test]
+    fn a_burst_keeps_order_and_room_as_it_wraps() {
+        let mut pool = pool(8);
+        for capacity in [0, 1, 3, 4] {
+            let mut burst = Burst::new(capacity);
+            [burst.head, burst.tail] = [usize::MAX - 1; 2];
+            let (mut next_in, mut next_out) = (0u8, 0u8);
+            for round in 0..40 {
+                for _ in 0..=round % 4 {
+                    match burst.push(pool.alloc_with(&[next_in; 60]).unwrap()) {
+                        Ok(()) => next_in += 1,
+                        Err(frame) => pool.free(frame),
+                    }
+                }
+                let many = (usize::from(next_in - next_out), capacity);
+                assert_eq!((burst.len(), burst.len() + burst.room(), burst.is_empty()), (many.0, many.1, many.0 == 0));
+                let seen: Vec<u8> = burst.frames_mut().map(|f| pool.packet(f).bytes()[0]).collect();
+                assert_eq!(seen, (next_out..next_in).collect::<Vec<_>>());
+                for _ in 0..=round % 3 {
+                    let Some(mut frame) = burst.pop_front() else { break };
+                    assert_eq!(pool.packet(&mut frame).bytes(), [next_out; 60]);
+                    next_out += 1;
+                    pool.free(frame);
+                }
+            }
+            assert!(capacity == 0 || next_out > 10);
+            burst.free_into(&mut pool);
+            assert_eq!(pool.free_count(), 8);
+        }
     }
 
     #[test]

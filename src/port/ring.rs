@@ -35,12 +35,10 @@ impl Cursor {
         self.theirs.wrapping_sub(self.ours).min(self.size)
     }
 
-    /// Where our next entry is, and on to the one after it.
+    /// Where the entry of an index is: less than `size`, whatever the index.
     #[inline]
-    pub(super) fn step(&mut self) -> usize {
-        let slot = self.ours & (self.size - 1);
-        self.ours = self.ours.wrapping_add(1);
-        slot as usize
+    fn slot(&self, index: u32) -> usize {
+        (index & (self.size - 1)) as usize
     }
 }
 
@@ -78,7 +76,7 @@ impl<T: Copy> Producer<T> {
         Self { shared, cursor }
     }
 
-    /// Entries that can be pushed, looked up only if fewer than `want` were known of.
+    /// Entries that can be written, looked up only if fewer than `want` were known of.
     #[inline]
     pub(super) fn vacant(&mut self, want: u32) -> u32 {
         if self.cursor.vacant() < want {
@@ -88,31 +86,34 @@ impl<T: Copy> Producer<T> {
         self.cursor.vacant()
     }
 
-    /// Writes one entry; [`publish`](Self::publish) shows it to the consumer. False when the ring is full.
+    /// Writes what `next` gives until it gives nothing or `most` entries or the ring are full, and shows all of it to
+    /// the consumer at once. Asks for no entry there is no room for. Returns how many were written.
     #[inline]
-    pub(super) fn push(&mut self, entry: T) -> bool {
-        if self.cursor.vacant() == 0 && self.vacant(1) == 0 {
-            return false;
+    pub(super) fn put(&mut self, most: u32, mut next: impl FnMut() -> Option<T>) -> u32 {
+        let room = self.vacant(most).min(most);
+        let mut written = 0;
+        while written < room {
+            let Some(entry) = next() else { break };
+            let slot = self.cursor.slot(self.cursor.ours.wrapping_add(written));
+            // SAFETY: slot < size, and the entry is one of `room` vacant ones: the consumer is done with it and has
+            // not been shown it anew.
+            unsafe { self.shared.entries.add(slot).write(entry) };
+            written += 1;
         }
-        let slot = self.cursor.step();
-        // SAFETY: slot < size, and the entry is vacant: the consumer is done with it and has not been shown it anew.
-        unsafe { self.shared.entries.add(slot).write(entry) };
-        true
+        if written > 0 {
+            self.cursor.ours = self.cursor.ours.wrapping_add(written);
+            // SAFETY: valid by the contract of `new`. Release: the entries are written before the index says so.
+            unsafe { (*self.shared.producer).store(self.cursor.ours, Ordering::Release) };
+        }
+        written
     }
 
-    /// Shows the consumer all entries pushed so far.
+    /// Entries written that the consumer has not taken.
     #[inline]
-    pub(super) fn publish(&mut self) {
-        // SAFETY: valid by the contract of `new`. Release: the entries are written before the index says so.
-        unsafe { (*self.shared.producer).store(self.cursor.ours, Ordering::Release) };
-    }
-
-    /// Entries pushed that the consumer has not taken.
-    #[inline]
-    pub(super) fn pending(&mut self) -> u32 {
+    pub(super) fn pending(&self) -> u32 {
         // SAFETY: valid by the contract of `new`.
-        self.cursor.theirs = unsafe { load(self.shared.consumer) };
-        self.cursor.size - self.cursor.vacant()
+        let theirs = unsafe { load(self.shared.consumer) };
+        self.cursor.size - Cursor { theirs, ..self.cursor }.vacant()
     }
 
     /// True when the kernel asks to be told of new entries by a system call. It may say so a moment after we looked:
@@ -143,7 +144,7 @@ impl<T: Copy> Consumer<T> {
         Self { shared, cursor }
     }
 
-    /// Entries that can be popped, looked up only if fewer than `want` were known of.
+    /// Entries that can be read, looked up only if fewer than `want` were known of.
     #[inline]
     pub(super) fn filled(&mut self, want: u32) -> u32 {
         if self.cursor.filled() < want {
@@ -153,22 +154,26 @@ impl<T: Copy> Consumer<T> {
         self.cursor.filled()
     }
 
-    /// Reads one of the entries [`filled`](Self::filled) told of; [`release`](Self::release) gives its place back.
+    /// Gives `each` up to `most` entries in order, each entry just once, then all their places back to the producer.
+    /// Returns how many.
     #[inline]
-    pub(super) fn pop(&mut self) -> Option<T> {
-        if self.cursor.filled() == 0 {
-            return None;
+    pub(super) fn take(&mut self, most: u32, mut each: impl FnMut(T)) -> u32 {
+        let ready = self.filled(most).min(most);
+        if ready == 0 {
+            return 0;
         }
-        let slot = self.cursor.step();
-        // SAFETY: slot < size, and the producer has shown the entry and will not touch it before we release it.
-        Some(unsafe { self.shared.entries.add(slot).read() })
-    }
-
-    /// Gives the places of all popped entries back to the producer.
-    #[inline]
-    pub(super) fn release(&mut self) {
+        let first = self.cursor.ours;
+        // Before `each` runs: should it panic, the rest is lost, but nothing is read twice.
+        self.cursor.ours = first.wrapping_add(ready);
+        for n in 0..ready {
+            let slot = self.cursor.slot(first.wrapping_add(n));
+            // SAFETY: slot < size, and the entry is one of `ready` filled ones: the producer has shown it and will not
+            // touch it before its place is given back.
+            each(unsafe { self.shared.entries.add(slot).read() });
+        }
         // SAFETY: valid by the contract of `new`. Release: the entries are read before the index says so.
         unsafe { (*self.shared.consumer).store(self.cursor.ours, Ordering::Release) };
+        ready
     }
 }
 
@@ -188,8 +193,9 @@ mod tests {
     fn cursors_wrap_at_two_to_the_32() {
         let mut c = Cursor::new(u32::MAX - 1, u32::MAX - 1, 4);
         assert_eq!((c.vacant(), c.filled()), (4, 0));
-        let slots: Vec<usize> = (0..4).map(|_| c.step()).collect();
+        let slots: Vec<usize> = (0..4).map(|n| c.slot(c.ours.wrapping_add(n))).collect();
         assert_eq!(slots, [2, 3, 0, 1]);
+        c.ours = c.ours.wrapping_add(4);
         assert_eq!((c.ours, c.vacant()), (2, 0));
         c.theirs = 0;
         assert_eq!(c.vacant(), 2);
@@ -230,34 +236,45 @@ mod tests {
         let (mut p, mut c) = ends(&mut memory);
         let (mut next_in, mut next_out) = (0, 0);
         for round in 0..20u32 {
-            for _ in 0..=round % 4 {
-                assert!(p.push(next_in));
-                next_in += 1;
-            }
-            assert_eq!(c.filled(4), 0, "unpublished entries are invisible");
-            p.publish();
-            assert_eq!(p.pending(), round % 4 + 1);
-            assert_eq!(c.filled(1), round % 4 + 1);
-            while let Some(got) = c.pop() {
+            let mut upcoming = next_in..;
+            let many = round % 4 + 1;
+            assert_eq!(p.put(many, || upcoming.next()), many);
+            next_in = upcoming.start;
+            assert_eq!((p.pending(), c.filled(1)), (many, many));
+            let got = c.take(u32::MAX, |got| {
                 assert_eq!(got, next_out);
                 next_out += 1;
-            }
-            c.release();
-            assert_eq!(p.pending(), 0);
+            });
+            assert_eq!((got, p.pending(), c.filled(4)), (many, 0, 0));
         }
         assert_eq!(next_in, next_out);
     }
 
     #[test]
-    fn a_full_ring_refuses_and_unreleased_entries_keep_their_place() {
+    fn a_full_ring_asks_for_nothing_and_places_come_back_in_one_go() {
         let mut memory = memory(0);
         let (mut p, mut c) = ends(&mut memory);
-        assert!((0..4).all(|i| p.push(i)) && !p.push(4));
-        p.publish();
-        assert_eq!((c.filled(4), c.pop(), p.vacant(1)), (4, Some(0), 0));
-        c.release();
-        assert_eq!(p.vacant(1), 1);
-        assert!(p.push(4) && !p.push(5));
+        let mut upcoming = 0..;
+        assert_eq!((p.put(9, || upcoming.next()), p.put(1, || upcoming.next()), upcoming.start), (4, 0, 4));
+        let mut seen = Vec::new();
+        let took = c.take(1, |n| {
+            assert_eq!(p.put(1, || upcoming.next()), 0, "its place is still taken");
+            seen.push(n);
+        });
+        assert_eq!((took, p.put(2, || upcoming.next()), p.pending()), (1, 1, 4));
+        assert_eq!((c.take(9, |n| seen.push(n)), seen), (4, vec![0, 1, 2, 3, 4]));
+        assert_eq!(p.put(4, || None), 0);
+        assert_eq!(p.pending(), 0);
+    }
+
+    #[test]
+    fn a_reader_that_panics_reads_nothing_twice() {
+        let mut memory = memory(0);
+        let (mut p, mut c) = ends(&mut memory);
+        p.put(3, || Some(7));
+        let look = std::panic::AssertUnwindSafe(|| c.take(3, |_| panic!("once")));
+        assert!(std::panic::catch_unwind(look).is_err());
+        assert_eq!(c.take(3, |_| ()), 0);
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Packet memory: one mapping, cut into chunks of equal size, that the kernel and this process both write.
 //!
-//! It lies on a memfd, so that a successor process can be handed the same memory by its descriptor.
+//! It lies on a memfd, which is closed as soon as it is mapped: whoever held its descriptor could write into a packet,
+//! or cut the memory off, while somebody else borrows it.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::AsFd;
 
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
 use super::mapping::Mapping;
 
@@ -24,7 +25,6 @@ pub enum Backing {
 #[derive(Debug)]
 pub struct Umem {
     mapping: Mapping,
-    fd: OwnedFd,
     frames: u32,
     chunk_size: u16,
     backing: Backing,
@@ -50,12 +50,10 @@ impl Umem {
             Backing::Hugepages => (bytes.next_multiple_of(HUGEPAGE), MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB),
             Backing::Pages => (bytes.next_multiple_of(4096), MemfdFlags::empty()),
         };
-        let fd = memfd_create("selvedge-umem", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | huge)?;
+        let fd = memfd_create("selvedge-umem", MemfdFlags::CLOEXEC | huge)?;
         ftruncate(&fd, len as u64)?;
-        // A memfd that shrank would turn accesses into SIGBUS. Kernels without seals for hugepages just lack the guard.
-        let _ = fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW);
         let mapping = Mapping::new(len, fd.as_fd(), 0)?;
-        Ok(Self { mapping, fd, frames, chunk_size, backing })
+        Ok(Self { mapping, frames, chunk_size, backing })
     }
 
     /// Hugepages if they can be had, ordinary pages otherwise; in that case also why, for a log line.
@@ -84,11 +82,6 @@ impl Umem {
         self.backing
     }
 
-    /// The memfd, for a successor process.
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
-
     /// Where the first chunk begins: at least 64-byte aligned, being the start of a page.
     #[inline]
     pub(super) fn base(&self) -> *mut u8 {
@@ -103,6 +96,8 @@ impl Umem {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
+
     use super::*;
 
     #[test]
@@ -118,8 +113,19 @@ mod tests {
     }
 
     #[test]
-    fn the_memfd_cannot_be_shrunk() {
-        let umem = Umem::new(4, 4096, Backing::Pages).unwrap();
-        assert!(ftruncate(umem.fd(), 0).is_err());
+    fn no_descriptor_leads_to_the_memory() {
+        let umem = Umem::new(4, 2048, Backing::Pages).unwrap();
+        let (base, bytes) = (umem.base() as usize, umem.bytes());
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let line = maps.lines().find(|l| l.starts_with(&format!("{base:08x}-{:08x}", base + bytes))).unwrap();
+        assert!(line.contains("memfd:selvedge-umem"), "{line}");
+        let inode: u64 = line.split_whitespace().nth(4).unwrap().parse().unwrap();
+        let ours = |fd: &std::path::PathBuf| {
+            let memfd = std::fs::read_link(fd).is_ok_and(|to| to.to_string_lossy().contains("memfd:selvedge-umem"));
+            memfd && std::fs::metadata(fd).is_ok_and(|m| m.ino() == inode)
+        };
+        let open: Vec<_> =
+            std::fs::read_dir("/proc/self/fd").unwrap().map(|e| e.unwrap().path()).filter(ours).collect();
+        assert!(open.is_empty(), "{open:?}");
     }
 }

@@ -26,8 +26,8 @@ const _: () = assert!(size_of::<Set>() == 64);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Domain(pub u16);
 
-/// A set-associative cache of fixed size, keyed on (domain, pod address): never on ports, so that what is in it is
-/// bounded by live pods and a port scan cannot thrash it.
+/// A set-associative cache of fixed size, keyed on (domain, address): never on ports, so that connections, port scans
+/// and SYN floods leave it alone. What is in it are addresses that packets went to or came from, and that have a route.
 ///
 /// The hash is keyed per boot, so that nobody outside can aim at one set. An entry of another epoch than the tables'
 /// reads as a miss: publishing new tables empties the cache without touching it. Addresses without a route are never

@@ -39,8 +39,8 @@ impl Packed {
             Action::Deliver(HopId(row)) => (2, row),
             Action::Local => (3, 0),
         };
-        assert!(row <= ROW, "2^26 rows are more than any table holds"); // control plane only
-        Packed(kind << 30 | row)
+        debug_assert!(row <= ROW, "2^26 rows are more than any host has memory for");
+        Packed(kind << 30 | (row & ROW))
     }
 
     #[inline]
@@ -66,47 +66,57 @@ impl Packed {
 #[derive(Clone, Debug)]
 struct Node {
     best: [Packed; 256],
-    present: [u64; 4],
-    children: Vec<Arc<Node>>,
+    /// Most nodes have nothing below: they end at /24 or /32.
+    below: Option<Box<Below>>,
+}
+
+/// Children of a node, found by an index instead of by counting bits: plain x86-64 has no instruction for that.
+#[derive(Clone, Debug)]
+struct Below {
+    /// Place among the nodes plus one; 0 for none.
+    at: [u16; 256],
+    nodes: Vec<Arc<Node>>,
 }
 
 impl Node {
     fn empty() -> Self {
-        Self { best: [Packed::NONE; 256], present: [0; 4], children: Vec::new() }
-    }
-
-    /// Place of the child for `octet` among the children.
-    #[inline]
-    fn rank(&self, octet: u8) -> usize {
-        let word = usize::from(octet / 64);
-        let below = self.present[..word].iter().map(|w| w.count_ones()).sum::<u32>();
-        (below + (self.present[word] & ((1u64 << (octet % 64)) - 1)).count_ones()) as usize
+        Self { best: [Packed::NONE; 256], below: None }
     }
 
     #[inline]
     fn child(&self, octet: u8) -> Option<&Node> {
-        let there = self.present[usize::from(octet / 64)] >> (octet % 64) & 1 != 0;
-        if there { self.children.get(self.rank(octet)).map(|n| &**n) } else { None }
+        let below = self.below.as_ref()?;
+        let place = usize::from(below.at[usize::from(octet)]).checked_sub(1)?;
+        below.nodes.get(place).map(|n| &**n)
     }
 
     fn child_mut(&mut self, octet: u8) -> &mut Node {
-        let at = self.rank(octet);
-        let (word, bit) = (usize::from(octet / 64), 1u64 << (octet % 64));
-        if self.present[word] & bit == 0 {
-            self.present[word] |= bit;
-            self.children.insert(at, Arc::new(Node::empty()));
+        let below = self.below.get_or_insert_with(|| Box::new(Below { at: [0; 256], nodes: Vec::new() }));
+        let at = &mut below.at[usize::from(octet)];
+        if *at == 0 {
+            below.nodes.push(Arc::new(Node::empty()));
+            *at = below.nodes.len() as u16; // at most 256
         }
-        Arc::make_mut(&mut self.children[at])
+        Arc::make_mut(&mut below.nodes[usize::from(*at) - 1])
     }
 
     fn drop_child(&mut self, octet: u8) {
-        let at = self.rank(octet);
-        self.children.remove(at);
-        self.present[usize::from(octet / 64)] &= !(1u64 << (octet % 64));
+        let Some(below) = &mut self.below else { return };
+        let place = core::mem::take(&mut below.at[usize::from(octet)]);
+        if place == 0 {
+            return;
+        }
+        // the last one takes the place of the one that goes
+        let last = below.nodes.len() as u16;
+        below.nodes.swap_remove(usize::from(place) - 1);
+        below.at.iter_mut().filter(|at| **at == last).for_each(|at| *at = place);
+        if below.nodes.is_empty() {
+            self.below = None;
+        }
     }
 
     fn is_empty(&self) -> bool {
-        self.children.is_empty() && self.best.iter().all(|p| *p == Packed::NONE)
+        self.below.is_none() && self.best.iter().all(|p| *p == Packed::NONE)
     }
 }
 

@@ -183,7 +183,7 @@ mod tests {
         let board = Board::new(1);
         let reader = board.clone();
         let handle = std::thread::spawn(move || {
-            for _ in 0..2_000 {
+            for _ in 0..500 {
                 let s = reader.read();
                 assert_eq!(s.ports[0].rx, s.latency.sum(), "first and last word are of one moment");
             }
@@ -193,6 +193,9 @@ mod tests {
             stats.ports[0].rx += 1;
             stats.latency.sum += 1;
             board.write(&mut stats);
+            // a writer without a pause would starve the reader; the real one pauses for milliseconds
+            std::thread::yield_now();
+            (0..1000).for_each(|_| std::hint::spin_loop());
         }
         handle.join().unwrap();
     }

@@ -18,4 +18,4 @@ pub use open::{Options, QueueSpec, RingSizes, ZeroCopy};
 pub use reason::{SteerCounters, SteerReason};
 pub use socket::XdpPort;
 pub use steer::{AttachMode, Roles, SteerCapacity, Steering};
-pub use wait::{Waiter, Waker, Woken};
+pub use wait::{MAX_PORTS, Waiter, Waker, Woken};

@@ -35,9 +35,10 @@ pub struct RingSizes {
 }
 
 impl Default for RingSizes {
-    /// 2,048 of each.
+    /// 4,096 for receiving (rx, fill), 2,048 for sending (tx, completion): a worker that is kept off its core misses
+    /// packets, not frames to send.
     fn default() -> Self {
-        Self { rx: 2048, tx: 2048, fill: 2048, completion: 2048 }
+        Self { rx: 4096, tx: 2048, fill: 4096, completion: 2048 }
     }
 }
 
@@ -61,7 +62,9 @@ pub struct Options {
     pub need_wakeup: bool,
     /// Microseconds of preferred busy polling, 0 for none.
     pub busy_poll_us: u32,
-    /// Frames a worker handles at once, 1 to 256: one kick sends that many at least, and busy polling takes so many.
+    /// Frames a worker takes from a port at once, 1 to 256. In one turn as many from every port may leave by one: so
+    /// many one system call sends (32 where the kernel is older than 6.17; [`service`](crate::port::Port::service)
+    /// then sends the rest by and by). Busy polling takes so many of one port.
     pub burst: u16,
 }
 
@@ -143,7 +146,7 @@ fn open_with(
             register(pool, fd.as_fd()).map_err(at(UMEM))?;
         }
         let rings = rings(fd.as_fd(), sizes).map_err(at("making rings (XDP_*_RING, mmap)"))?;
-        tune(fd.as_fd(), sizes, options).map_err(at("setting up busy polling (SO_PREFER_BUSY_POLL)"))?;
+        tune(fd.as_fd(), sizes, options, specs.len()).map_err(at("setting up busy polling (SO_PREFER_BUSY_POLL)"))?;
         match ports.first() {
             // Whoever shares a UMEM inherits the flags of its first socket, and may name none.
             Some(first) => bind(&fd, spec, libc::XDP_SHARED_UMEM, Some(first.socket())),
@@ -169,10 +172,11 @@ fn register(pool: &Pool, fd: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// Busy polling has to be had if it is asked for; the rest makes things faster on kernels that know it.
-fn tune(fd: BorrowedFd<'_>, sizes: &RingSizes, options: Options) -> io::Result<()> {
-    // The kernel takes 32 up to the TX ring's size; an older one sends 32 a call, and `service` calls again.
-    let budget = i32::from(options.burst).max(32).min(sizes.tx as i32);
-    let _ = sys::set(fd, libc::SOL_XDP, sys::XDP_MAX_TX_SKB_BUDGET, &budget);
+fn tune(fd: BorrowedFd<'_>, sizes: &RingSizes, options: Options, ports: usize) -> io::Result<()> {
+    // All that one turn receives may leave by one port. The kernel takes 32 up to the TX ring's size (net/xdp/xsk.c);
+    // one older than 6.17 does not know the option.
+    let turn = u32::from(options.burst).saturating_mul(ports.try_into().unwrap_or(u32::MAX));
+    let _ = sys::set(fd, libc::SOL_XDP, sys::XDP_MAX_TX_SKB_BUDGET, &turn.max(32).min(sizes.tx));
     if options.busy_poll_us > 0 {
         let microseconds = i32::try_from(options.busy_poll_us).unwrap_or(i32::MAX);
         sys::set(fd, libc::SOL_SOCKET, sys::SO_PREFER_BUSY_POLL, &1i32)?;

@@ -96,43 +96,31 @@ impl XdpPort {
     #[inline]
     pub(super) fn refill(&mut self, pool: &mut Pool) {
         let want = self.fill_target.saturating_sub(self.held.rx);
-        let want = want.min(self.rings.fill.vacant(want));
-        let mut lent = 0;
-        while lent < want {
-            let Some(address) = pool.lend() else { break };
-            self.rings.fill.push(address); // there is room: `vacant` said so
-            lent += 1;
-        }
-        if lent > 0 {
-            self.rings.fill.publish();
-            self.held.rx += lent;
+        if want > 0 {
+            self.held.rx += self.rings.fill.put(want, || pool.lend());
         }
     }
 
     /// Takes back what was sent.
     #[inline]
     fn reap(&mut self, pool: &mut Pool) {
-        let mut done = 0;
-        self.rings.completion.filled(u32::MAX);
-        while let Some(address) = self.rings.completion.pop() {
+        let done = self.rings.completion.take(u32::MAX, |address| {
             // SAFETY: `service` checked that it is our pool; what comes out of this ring went into our TX ring by
             // `Pool::surrender`, and comes out once.
             unsafe { pool.reclaim(address) };
-            done += 1;
-        }
-        if done > 0 {
-            self.rings.completion.release();
-            self.held.tx -= done.min(self.held.tx);
-        }
+        });
+        self.held.tx -= done.min(self.held.tx);
     }
 
-    /// At most one system call: whichever direction the kernel wants to be told of, in turns if both.
+    /// At most one system call: whichever direction the kernel wants to be told of, in turns if both. One call sends
+    /// what a turn can hand over, but only 32 frames where the kernel is older than 6.17: what it leaves is `unsent`, and
+    /// sent by the calls to come.
     ///
     /// Every error is transient (EAGAIN: the budget is used up, or the device's queue is full; EBUSY, ENOBUFS: no
     /// room now; ENETDOWN: no carrier) or beyond help here; frames left over are seen in the ring next time.
     #[inline]
     fn kick(&mut self) {
-        let tx = self.held.tx > 0 && self.rings.tx.pending() > 0 && (!self.need_wakeup || self.rings.tx.needs_wakeup());
+        let tx = self.unsent() > 0 && (!self.need_wakeup || self.rings.tx.needs_wakeup());
         let rx = self.busy_poll || (self.need_wakeup && self.rings.fill.needs_wakeup());
         // With busy polling both calls drive the queue, so sending need not wait for its turn.
         if tx && (!rx || self.busy_poll || !self.rx_turn) {
@@ -158,22 +146,17 @@ impl Port for XdpPort {
         if room == 0 || !self.knows(pool) {
             return 0;
         }
-        let ready = self.rings.rx.filled(room).min(room);
         let mut came = 0;
-        for _ in 0..ready {
-            let Some(descriptor) = self.rings.rx.pop() else { break };
-            self.held.rx -= 1;
+        let taken = self.rings.rx.take(room, |descriptor| {
             // SAFETY: `knows` says it is our pool; what comes out of this ring went into our fill ring by
             // `Pool::lend`, and comes out once.
-            let Some(frame) = (unsafe { pool.adopt(descriptor.addr, descriptor.len) }) else { continue };
+            let Some(frame) = (unsafe { pool.adopt(descriptor.addr, descriptor.len) }) else { return };
             match burst.push(frame) {
                 Ok(()) => came += 1,
                 Err(frame) => pool.free(frame), // there is room: this cannot be
             }
-        }
-        if ready > 0 {
-            self.rings.rx.release();
-        }
+        });
+        self.held.rx -= taken.min(self.held.rx);
         came
     }
 
@@ -182,28 +165,20 @@ impl Port for XdpPort {
         if burst.is_empty() || !self.knows(pool) {
             return 0;
         }
-        let want = (burst.len() as u32).min(self.rings.tx.vacant(burst.len() as u32));
-        let mut queued = 0;
-        let mut taken = 0;
-        while taken < want {
-            let Some(frame) = burst.pop_front() else { break };
-            taken += 1;
-            match pool.surrender(frame) {
-                Ok((addr, len)) => {
-                    self.rings.tx.push(libc::xdp_desc { addr, len, options: 0 }); // there is room
-                    queued += 1;
-                }
-                Err(frame) => {
-                    self.refused += 1;
-                    pool.free(frame);
+        let before = burst.len();
+        let refused = &mut self.refused;
+        self.held.tx += self.rings.tx.put(before as u32, || {
+            loop {
+                match pool.surrender(burst.pop_front()?) {
+                    Ok((addr, len)) => return Some(libc::xdp_desc { addr, len, options: 0 }),
+                    Err(frame) => {
+                        *refused += 1;
+                        pool.free(frame);
+                    }
                 }
             }
-        }
-        if queued > 0 {
-            self.rings.tx.publish();
-            self.held.tx += queued;
-        }
-        taken as usize
+        });
+        before - burst.len()
     }
 
     #[inline]
@@ -221,6 +196,11 @@ impl Port for XdpPort {
     #[inline]
     fn held(&self) -> Held {
         self.held
+    }
+
+    #[inline]
+    fn unsent(&self) -> u32 {
+        if self.held.tx == 0 { 0 } else { self.rings.tx.pending() }
     }
 
     fn ring_stats(&self) -> RingStats {

@@ -8,8 +8,9 @@ use std::time::Duration;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::{Errno, read, write};
 
-/// The most ports one [`Waiter`] looks at.
-const MOST: usize = 64;
+/// The most ports a worker can have: those one [`Waiter`] looks at without allocating. A port it did not look at could
+/// not wake the worker.
+pub const MAX_PORTS: usize = 64;
 
 /// Why a wait ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,7 +48,7 @@ impl Waiter {
         Waker { event: self.event.clone() }
     }
 
-    /// Sleeps until one of `ports` (the first 64) can be read from, a [`Waker`] calls, or `timeout` is over (`None`:
+    /// Sleeps until one of `ports` (the first [`MAX_PORTS`]) can be read from, a [`Waker`] calls, or `timeout` is over (`None`:
     /// never). Allocates nothing.
     ///
     /// # Errors
@@ -58,7 +59,8 @@ impl Waiter {
         timeout: Option<Duration>,
     ) -> io::Result<Woken> {
         let event = self.event.as_fd();
-        let mut fds: [PollFd<'_>; MOST + 1] = std::array::from_fn(|_| PollFd::from_borrowed_fd(event, PollFlags::IN));
+        let mut fds: [PollFd<'_>; MAX_PORTS + 1] =
+            std::array::from_fn(|_| PollFd::from_borrowed_fd(event, PollFlags::IN));
         let mut used = 1;
         for (slot, port) in fds[1..].iter_mut().zip(ports) {
             *slot = PollFd::from_borrowed_fd(port, PollFlags::IN);
@@ -106,5 +108,8 @@ mod tests {
         let ready = eventfd(1, EventfdFlags::empty()).unwrap();
         let mut waiter = Waiter::new().unwrap();
         assert_eq!(waiter.wait([ready.as_fd()], None).unwrap(), Woken::Port);
+        let idle = eventfd(0, EventfdFlags::empty()).unwrap();
+        let last = std::iter::repeat_n(idle.as_fd(), MAX_PORTS - 1).chain([ready.as_fd()]);
+        assert_eq!(waiter.wait(last, None).unwrap(), Woken::Port);
     }
 }
