@@ -19,9 +19,17 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it, or why it cannot be read.
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
+        Self::load_with_text(path).map(|(config, _)| config)
+    }
+
+    /// As [`load`](Self::load), with the bytes it was made of: what is in the file may be something else by now.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, or why it cannot be read.
+    pub fn load_with_text(path: &Path) -> Result<(Self, Vec<u8>), ConfigErrors> {
         let name = path.display().to_string();
         let bytes = read(path).map_err(|why| ConfigErrors::unreadable(&name, why))?;
-        Self::from_bytes(&bytes, &name)
+        Self::from_bytes(&bytes, &name).map(|config| (config, bytes))
     }
 
     /// Validates the content of a file. `name` is what errors call it.

@@ -62,11 +62,12 @@ impl Signals {
     }
 }
 
-/// Starts a gateway, runs it until SIGTERM or SIGINT, and takes everything down again.
-pub(super) async fn run(path: &Path, config: Config, plan: &Plan) -> Result<(), RunError> {
+/// Starts a gateway, runs it until SIGTERM or SIGINT, and takes everything down again. `text` is what `config` was made
+/// of: should the file have become another since, that is noticed.
+pub(super) async fn run(path: &Path, config: Config, text: Vec<u8>, plan: &Plan) -> Result<(), RunError> {
     // first of all, so that no signal finds the default action
     let mut signals = Signals::new()?;
-    let mut file = FileWatch::start(path);
+    let mut file = FileWatch::start(path, text);
     let mut gateway = tokio::select! {
         started = Gateway::start(config, plan) => started?,
         // the programs are detached as what was started is dropped; threads end with the process

@@ -47,7 +47,7 @@ impl RunError {
 /// Runs the gateway until SIGTERM or SIGINT.
 pub fn run(path: &Path) -> ExitCode {
     match prepare(path) {
-        Ok((config, plan)) => {
+        Ok((config, text, plan)) => {
             let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
                 Err(error) => {
@@ -55,7 +55,7 @@ pub fn run(path: &Path) -> ExitCode {
                     return Exit::Runtime.into();
                 }
             };
-            match runtime.block_on(gateway::run(path, config, &plan)) {
+            match runtime.block_on(gateway::run(path, config, text, &plan)) {
                 Ok(()) => Exit::Ok.into(),
                 Err(error) => {
                     tracing::error!(%error, "the gateway stopped");
@@ -67,9 +67,9 @@ pub fn run(path: &Path) -> ExitCode {
     }
 }
 
-/// Reads the file and looks at the host. What is wrong is told on standard error, in the words of `check`.
-fn prepare(path: &Path) -> Result<(Config, Plan), Exit> {
-    let config = Config::load(path).map_err(|errors| {
+/// Reads the file and looks at the host: the configuration, the bytes it was made of, and the plan. What is wrong is told on standard error, in the words of `check`.
+fn prepare(path: &Path) -> Result<(Config, Vec<u8>, Plan), Exit> {
+    let (config, text) = Config::load_with_text(path).map_err(|errors| {
         eprintln!("{errors}");
         Exit::Usage
     })?;
@@ -84,7 +84,7 @@ fn prepare(path: &Path) -> Result<(Config, Plan), Exit> {
             for finding in &findings {
                 tracing::warn!(mend = finding.mend.as_deref().unwrap_or(""), "{}", finding.what);
             }
-            Ok((config, plan))
+            Ok((config, text, plan))
         }
         None => {
             // nobody is left to tell if standard error is closed

@@ -1,5 +1,6 @@
 //! Tells when the config file may have changed.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,14 +15,15 @@ const CALM: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_millis(400);
 
 /// Watches the directory of a file: files are replaced by renames, and Kubernetes swaps whole directories by links,
-/// so watching the file itself would watch the old one.
+/// so watching the file itself would watch the old one. Where links lead to the file, every directory that one of them
+/// is in is watched as well as the file's own, and found anew whenever something happened.
 #[derive(Debug)]
 pub(super) struct FileWatch {
-    // keeps the watch alive
-    _watcher: Option<RecommendedWatcher>,
+    watcher: Option<RecommendedWatcher>,
+    watched: BTreeSet<PathBuf>,
     events: mpsc::Receiver<()>,
     path: PathBuf,
-    content: Option<Vec<u8>>,
+    content: Vec<u8>,
     unrest: Option<Unrest>,
 }
 
@@ -39,8 +41,9 @@ impl Unrest {
 }
 
 impl FileWatch {
-    /// Starts watching. Where that cannot be done a log line says so, and SIGHUP is left.
-    pub(super) fn start(path: &Path) -> Self {
+    /// Starts watching a file of which `content` was read before; if it is another by now, that is the first change.
+    /// Where a file cannot be watched a log line says so, and SIGHUP is left.
+    pub(super) fn start(path: &Path, content: Vec<u8>) -> Self {
         // one place is enough: what matters is that something happened since
         let (sender, events) = mpsc::channel(1);
         let tell = move |event: notify::Result<notify::Event>| {
@@ -48,15 +51,31 @@ impl FileWatch {
                 let _ = sender.try_send(());
             }
         };
-        let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let watcher = notify::recommended_watcher(tell).and_then(|mut watcher| {
-            watcher.watch(directory, RecursiveMode::NonRecursive)?;
-            Ok(watcher)
-        });
-        let watcher = watcher
-            .inspect_err(|error| tracing::warn!(%error, "the config file is not watched; reload it with SIGHUP"))
-            .ok();
-        Self { _watcher: watcher, events, path: path.to_owned(), content: std::fs::read(path).ok(), unrest: None }
+        let watcher = notify::recommended_watcher(tell).inspect_err(|error| unwatched(path, error)).ok();
+        let (path, now) = (path.to_owned(), Instant::now());
+        let unrest = Some(Unrest { began: now, last: now });
+        let mut watch = Self { watcher, watched: BTreeSet::new(), events, path, content, unrest };
+        watch.follow_links();
+        watch
+    }
+
+    /// Watches the directories that matter now, and no others.
+    fn follow_links(&mut self) {
+        let Some(watcher) = &mut self.watcher else { return };
+        let matter = directories(&self.path);
+        for gone in self.watched.difference(&matter) {
+            // it may not be there any more
+            let _ = watcher.unwatch(gone);
+        }
+        let (path, watched) = (&self.path, &self.watched);
+        let mut watch = |directory: &PathBuf| {
+            let outcome = match watched.contains(directory) {
+                true => Ok(()),
+                false => watcher.watch(directory, RecursiveMode::NonRecursive),
+            };
+            outcome.inspect_err(|error| unwatched(path, error)).is_ok()
+        };
+        self.watched = matter.into_iter().filter(|directory| watch(directory)).collect();
     }
 
     /// Waits until the file's content is another than it was when this was asked last. A file that is missing for a
@@ -95,11 +114,48 @@ impl FileWatch {
 
     /// Reads the file. True when its content changed.
     pub(super) fn renewed(&mut self) -> bool {
+        // first, so that what changes after it was read is heard of
+        self.follow_links();
         let Ok(content) = std::fs::read(&self.path) else { return false };
-        let new = self.content.as_ref() != Some(&content);
-        self.content = Some(content);
+        let new = self.content != content;
+        self.content = content;
         new
     }
+}
+
+fn unwatched(path: &Path, error: &notify::Error) {
+    tracing::warn!(%error, "{}: changes may go unnoticed; reload it with SIGHUP", path.display());
+}
+
+/// Links followed on the way to a file, as in the kernel (MAXSYMLINKS).
+const LINKS: usize = 40;
+
+/// The directory a path is in; those that hold the links it leads through; and the one the file itself is in.
+fn directories(path: &Path) -> BTreeSet<PathBuf> {
+    let parent = |path: &Path| {
+        let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
+        parent.unwrap_or(Path::new(".")).to_owned()
+    };
+    let mut found = BTreeSet::from([parent(path)]);
+    let mut at = path.to_owned();
+    for _ in 0..LINKS {
+        let Some(link) = first_link(&at) else { break };
+        let (Ok(target), Ok(rest)) = (std::fs::read_link(&link), at.strip_prefix(&link)) else { break };
+        found.insert(parent(&link));
+        // a relative target counts from where the link is; an absolute one replaces it
+        let next = parent(&link).join(target);
+        at = if rest.as_os_str().is_empty() { next } else { next.join(rest) };
+    }
+    found.insert(parent(&at));
+    // by one name each: the kernel has one watch for a directory, and the end of one name's would be that of all
+    found.into_iter().map(|directory| directory.canonicalize().unwrap_or(directory)).collect()
+}
+
+/// The first part of a path that is a link.
+fn first_link(path: &Path) -> Option<PathBuf> {
+    let mut parts: Vec<_> = path.ancestors().filter(|p| !p.as_os_str().is_empty()).collect();
+    parts.reverse();
+    parts.into_iter().find(|part| part.is_symlink()).map(Path::to_owned)
 }
 
 #[cfg(test)]
@@ -127,7 +183,7 @@ mod tests {
         let room = tempfile::tempdir().unwrap();
         let file = room.path().join("gateway.toml");
         fs::write(&file, "a").unwrap();
-        let mut watch = FileWatch::start(&file);
+        let mut watch = FileWatch::start(&file, b"a".to_vec());
         assert!(!noticed(&mut watch).await, "nothing happened");
         fs::write(&file, "b").unwrap();
         assert!(noticed(&mut watch).await, "written in place");
@@ -155,9 +211,61 @@ mod tests {
         }
         symlink("..1", at("..data")).unwrap();
         symlink("..data/gateway.toml", at("gateway.toml")).unwrap();
-        let mut watch = FileWatch::start(&at("gateway.toml"));
+        let mut watch = FileWatch::start(&at("gateway.toml"), b"a".to_vec());
         symlink("..2", at("..data_tmp")).unwrap();
         fs::rename(at("..data_tmp"), at("..data")).unwrap();
         assert!(noticed(&mut watch).await);
+    }
+
+    #[tokio::test]
+    async fn what_changed_before_the_watch_began_is_noticed() {
+        let room = tempfile::tempdir().unwrap();
+        let file = room.path().join("gateway.toml");
+        fs::write(&file, "b").unwrap();
+        let mut watch = FileWatch::start(&file, b"a".to_vec());
+        assert!(noticed(&mut watch).await);
+        assert!(!noticed(&mut watch).await, "once");
+    }
+
+    #[test]
+    fn a_directory_is_watched_by_one_name() {
+        let room = tempfile::tempdir().unwrap();
+        fs::create_dir(room.path().join("real")).unwrap();
+        symlink("real", room.path().join("alias")).unwrap();
+        symlink("../alias/target.toml", room.path().join("real/gateway.toml")).unwrap();
+        let real = room.path().canonicalize().unwrap();
+        let found = directories(&room.path().join("alias/../alias/gateway.toml"));
+        assert!(found.contains(&real) && found.contains(&real.join("real")), "{found:?}");
+        assert!(found.iter().all(|d| d.canonicalize().unwrap() == *d), "{found:?}");
+        assert_eq!(
+            directories(Path::new("x.toml")),
+            BTreeSet::from([std::env::current_dir().unwrap().canonicalize().unwrap()])
+        );
+    }
+
+    #[tokio::test]
+    async fn what_links_lead_to_is_watched_where_it_is() {
+        let room = tempfile::tempdir().unwrap();
+        let at = |name: &str| room.path().join(name);
+        for directory in ["etc", "links", "one", "two"] {
+            fs::create_dir(at(directory)).unwrap();
+        }
+        fs::write(at("one/real.toml"), "a").unwrap();
+        symlink("../one", at("links/current")).unwrap();
+        symlink(at("links/current/real.toml"), at("etc/gateway.toml")).unwrap();
+        let mut watch = FileWatch::start(&at("etc/gateway.toml"), b"a".to_vec());
+        assert!(!noticed(&mut watch).await, "nothing happened");
+        fs::write(at("one/real.toml"), "b").unwrap();
+        assert!(noticed(&mut watch).await, "the target is edited in place");
+        fs::write(at("two/real.toml"), "c").unwrap();
+        symlink("../two", at("links/next")).unwrap();
+        fs::rename(at("links/next"), at("links/current")).unwrap();
+        assert!(noticed(&mut watch).await, "a link on the way leads elsewhere");
+        fs::write(at("two/new.toml"), "d").unwrap();
+        fs::rename(at("two/new.toml"), at("two/real.toml")).unwrap();
+        assert!(noticed(&mut watch).await, "another file in place of the new target");
+        fs::write(at("one/real.toml"), "e").unwrap();
+        assert!(!noticed(&mut watch).await, "the old one is nobody's");
+        assert_eq!(watch.watched.len(), 3, "{:?}", watch.watched);
     }
 }
