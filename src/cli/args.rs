@@ -91,17 +91,19 @@ pub enum Command {
 }
 
 const PKTGEN: &[&str] = &[
-    "selvedge pktgen --tx eth1 --rx eth2 --rate 1000000 --seconds 30   a cable between two ports",
-    "selvedge pktgen --tx-netns a --tx eth0 --rx-netns b --rx eth0 --dst-mac 02:00:00:00:00:01 --rate max   a router",
+    "selvedge pktgen --tx eth1 --rx eth2 --rate 1000000   a cable between two ports",
+    "selvedge pktgen --tx-netns a --tx eth0 --rx-netns b --rx eth0 \\",
+    "    --dst-mac 02:00:00:00:00:01 --rate max             a router between namespaces",
     "",
-    "  encapsulation: plain packets to the gateway, VXLAN on the underlay of a node",
-    "selvedge pktgen --tx eth1 --dst-mac 02:00:00:00:00:02 --src 10.9.0.2/32 --dst 10.244.1.0/24 --flows 1000 \\",
-    "    --rx eth2 --rx-vtep 192.0.2.11:8472 --json",
+    "encapsulation: plain packets to the gateway, VXLAN on the underlay of a node",
+    "selvedge pktgen --tx eth1 --dst-mac 02:00:00:00:00:02 --src 10.9.0.2/32 \\",
+    "    --dst 10.244.1.0/24 --flows 1000 --rx eth2 --rx-vtep 192.0.2.11:8472 --json",
     "",
-    "  decapsulation: VXLAN to the gateway, plain packets on the native network",
-    "selvedge pktgen --tx eth2 --dst-mac 02:00:00:00:00:01 --profile vxlan --outer-src 192.0.2.11 \\",
-    "    --outer-dst 192.0.2.1 --udp-port 8472 --vni 1 --inner-src-mac 02:00:00:02:f4:01 \\",
-    "    --inner-dst-mac 02:53:45:4c:00:01 --src 10.244.1.0/24 --dst 10.9.0.2/32 --rx eth1 --rx-prefix 10.9.0.2/32",
+    "decapsulation: VXLAN to the gateway, plain packets on the native network",
+    "selvedge pktgen --tx eth2 --dst-mac 02:00:00:00:00:01 --profile vxlan --vni 1 \\",
+    "    --outer-src 192.0.2.11 --outer-dst 192.0.2.1 --udp-port 8472 \\",
+    "    --inner-src-mac 02:00:00:02:f4:01 --inner-dst-mac 02:53:45:4c:00:01 \\",
+    "    --src 10.244.1.0/24 --dst 10.9.0.2/32 --rx eth1 --rx-prefix 10.9.0.2/32",
 ];
 
 fn with_examples(examples: &[&str]) -> String {
