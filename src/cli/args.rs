@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use super::demo::DemoOptions;
+use super::pktgen::PktgenOptions;
 
 /// How a command ended, as the shell sees it. The numbers are part of the interface and are in `--help`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -39,6 +40,7 @@ Examples:
   selvedge demo                                try it: a small fabric, built and taken down again
   selvedge check --config /etc/selvedge.toml   can this host do it? changes nothing
   selvedge run --config /etc/selvedge.toml     join the overlays until SIGINT or SIGTERM
+  selvedge pktgen --tx eth1 --rx eth2          send test packets and account for each
 ";
 
 /// A VXLAN gateway in user space: joins overlays to each other and to native networks.
@@ -77,7 +79,32 @@ pub enum Command {
     /// it, shows what happens, and takes everything down again. Needs root; touches no interface of the host.
     #[command(after_help = EXIT_CODES, after_long_help = with_examples(&["selvedge demo", "selvedge demo --seconds 30", "selvedge demo --plain | tee demo.log"]))]
     Demo(DemoOptions),
+
+    /// Measure a network: send test packets over AF_XDP, receive them elsewhere, and account for each
+    ///
+    /// Packets carry their flow, their number and the time at which they should have been sent; latency is counted from
+    /// that time, so that a network that stalls cannot hide it. What does not arrive is lost, and losses are no failure;
+    /// damaged packets, and books that do not balance, are (exit code 1). Needs root. The receiver's XDP program takes
+    /// the test packets from --rx and leaves everything else to the kernel.
+    #[command(after_help = EXIT_CODES, after_long_help = with_examples(PKTGEN))]
+    Pktgen(Box<PktgenOptions>),
 }
+
+const PKTGEN: &[&str] = &[
+    "selvedge pktgen --tx eth1 --rx eth2 --rate 1000000   a cable between two ports",
+    "selvedge pktgen --tx-netns a --tx eth0 --rx-netns b --rx eth0 \\",
+    "    --dst-mac 02:00:00:00:00:01 --rate max             a router between namespaces",
+    "",
+    "encapsulation: plain packets to the gateway, VXLAN on the underlay of a node",
+    "selvedge pktgen --tx eth1 --dst-mac 02:00:00:00:00:02 --src 10.9.0.2/32 \\",
+    "    --dst 10.244.1.0/24 --flows 1000 --rx eth2 --rx-vtep 192.0.2.11:8472 --json",
+    "",
+    "decapsulation: VXLAN to the gateway, plain packets on the native network",
+    "selvedge pktgen --tx eth2 --dst-mac 02:00:00:00:00:01 --profile vxlan --vni 1 \\",
+    "    --outer-src 192.0.2.11 --outer-dst 192.0.2.1 --udp-port 8472 \\",
+    "    --inner-src-mac 02:00:00:02:f4:01 --inner-dst-mac 02:53:45:4c:00:01 \\",
+    "    --src 10.244.1.0/24 --dst 10.9.0.2/32 --rx eth1 --rx-prefix 10.9.0.2/32",
+];
 
 fn with_examples(examples: &[&str]) -> String {
     let lines: String = examples.iter().map(|line| format!("  {line}\n")).collect();
@@ -153,7 +180,7 @@ mod tests {
         let mut cli = Cli::command();
         cli.build();
         let names: Vec<_> = cli.get_subcommands().map(|c| c.get_name().to_owned()).filter(|n| n != "help").collect();
-        assert_eq!(names, ["run", "check", "demo"]);
+        assert_eq!(names, ["run", "check", "demo", "pktgen"]);
         let mut pages = vec![cli.render_long_help().to_string()];
         for name in names {
             pages.push(cli.find_subcommand_mut(&name).unwrap().render_long_help().to_string());

@@ -3,4 +3,5 @@
 pub mod args;
 pub mod check;
 pub mod demo;
+pub mod pktgen;
 pub mod run;
