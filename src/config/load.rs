@@ -51,6 +51,13 @@ impl Config {
 
     /// Validates a text. `name` is what errors call the file it came from.
     ///
+    /// ```
+    /// let errors = selvedge::config::Config::parse("[workers]\nburst = 999\ncuont = 1\n", "gw.toml").unwrap_err();
+    /// let text = errors.to_string();
+    /// assert!(text.contains("gw.toml:2:") && text.contains("1 to 256"), "the place, and what would be legal: {text}");
+    /// assert!(text.contains("did you mean `count`"), "and everything else at once: {text}");
+    /// ```
+    ///
     /// # Errors
     /// Everything that is wrong with it.
     pub fn parse(text: &str, name: &str) -> Result<Self, ConfigErrors> {

@@ -232,6 +232,18 @@ impl Fib {
 }
 
 /// The writer's side: the current version, and the prefixes it was made from.
+///
+/// ```
+/// use selvedge::tables::{Action, FibWriter, PeerId};
+///
+/// let mut fib = FibWriter::default();
+/// fib.insert("10.244.0.0/16".parse().unwrap(), Action::Encap(PeerId(1)));
+/// let version = fib.current().clone();
+/// fib.insert("10.244.7.0/24".parse().unwrap(), Action::Encap(PeerId(2)));
+/// let pod = "10.244.7.9".parse().unwrap();
+/// assert_eq!(fib.current().lookup(pod), Some(Action::Encap(PeerId(2))), "the longest prefix");
+/// assert_eq!(version.lookup(pod), Some(Action::Encap(PeerId(1))), "a version does not change");
+/// ```
 #[derive(Debug)]
 pub struct FibWriter {
     fib: Fib,

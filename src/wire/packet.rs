@@ -29,6 +29,18 @@ pub struct TooShort;
 /// the payload; the span is written through, so whoever owns the chunk sees the packet where it ended up.
 ///
 /// No IO: unit tests, fuzzers and benchmarks of everything above stop here.
+///
+/// ```
+/// use selvedge::wire::{Packet, Span};
+///
+/// let mut chunk = *b"........payload.";
+/// let mut span = Span { head: 8, len: 7 };
+/// let mut packet = Packet::new(&mut chunk, &mut span);
+/// packet.prepend::<4>().unwrap().copy_from_slice(b"head");
+/// assert_eq!(packet.bytes(), b"headpayload");
+/// packet.strip(7).unwrap();
+/// assert_eq!(packet.bytes(), b"load");
+/// ```
 #[derive(Debug)]
 pub struct Packet<'a> {
     chunk: &'a mut [u8],
