@@ -1,15 +1,10 @@
 //! The README's first command, as a user runs it: it ends well and leaves nothing behind.
 
-use std::process::Command;
+#[path = "support/root.rs"]
+mod root;
 
-fn root() -> bool {
-    if rustix::process::geteuid().is_root() {
-        return true;
-    }
-    assert!(std::env::var_os("SELVEDGE_SKIP_ROOT_TESTS").is_some_and(|v| v == "1"), "needs root");
-    println!("SKIPPED: needs root");
-    false
-}
+use root::root;
+use std::process::Command;
 
 /// Namespaces of demonstrations.
 fn left() -> Vec<String> {

@@ -1,5 +1,9 @@
 //! The neighbour keeper against a real kernel, in network namespaces of its own. Needs root.
 
+#[path = "support/root.rs"]
+mod root;
+
+use root::root;
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -20,9 +24,7 @@ struct Lab {
 
 impl Lab {
     fn new(test: &str) -> Option<Self> {
-        if !rustix::process::geteuid().is_root() {
-            assert!(std::env::var_os("SELVEDGE_SKIP_ROOT_TESTS").is_some_and(|v| v == "1"), "needs root");
-            println!("SKIPPED: needs root");
+        if !root() {
             return None;
         }
         let pid = std::process::id();

@@ -1,5 +1,9 @@
 //! The lab builds what it says, carries traffic, and leaves nothing behind.
 
+#[path = "support/root.rs"]
+mod root;
+
+use root::root;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -11,16 +15,6 @@ use selvedge::lab::{Host, Lab, Shape, Topology, two_clusters, two_clusters_with}
 
 /// Set for the process that is to be killed with a lab in its hands.
 const VICTIM: &str = "SELVEDGE_LAB_VICTIM";
-
-/// True when the test can run. Without root it fails, unless told to be skipped: a silent pass proves nothing.
-fn root() -> bool {
-    if rustix::process::geteuid().is_root() {
-        return true;
-    }
-    assert!(std::env::var_os("SELVEDGE_SKIP_ROOT_TESTS").is_some_and(|v| v == "1"), "needs root");
-    println!("SKIPPED: needs root");
-    false
-}
 
 fn names(prefix: &str) -> Vec<String> {
     let entries = fs::read_dir("/run/netns").into_iter().flatten().flatten();

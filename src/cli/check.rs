@@ -92,7 +92,8 @@ fn plural(n: usize, what: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Capabilities, InterfaceFacts};
+    use crate::config::InterfaceFacts;
+    use crate::port::host::Capabilities;
     use crate::wire::Mac;
 
     fn host() -> HostFacts {
@@ -111,7 +112,14 @@ mod tests {
         };
         HostFacts {
             kernel: (6, 1),
-            caps: Capabilities { net_admin: true, net_raw: true, bpf: true, sys_admin: false, ipc_lock: true },
+            caps: Capabilities {
+                net_admin: true,
+                net_raw: true,
+                bpf: true,
+                sys_admin: false,
+                ipc_lock: true,
+                sys_resource: true,
+            },
             cores_online: vec![0, 1],
             cores_allowed: vec![0, 1],
             interfaces: vec![eth0],

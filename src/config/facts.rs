@@ -3,6 +3,7 @@
 
 use core::net::IpAddr;
 
+use crate::port::host::Capabilities;
 use crate::wire::Mac;
 
 /// The host.
@@ -24,21 +25,6 @@ pub struct HostFacts {
     pub cores_allowed: Vec<u16>,
     /// Interfaces of this network namespace.
     pub interfaces: Vec<InterfaceFacts>,
-}
-
-/// Effective capabilities that matter.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Capabilities {
-    /// CAP_NET_ADMIN.
-    pub net_admin: bool,
-    /// CAP_NET_RAW.
-    pub net_raw: bool,
-    /// CAP_BPF.
-    pub bpf: bool,
-    /// CAP_SYS_ADMIN, which includes CAP_BPF.
-    pub sys_admin: bool,
-    /// CAP_IPC_LOCK, which lifts the limit on locked memory.
-    pub ipc_lock: bool,
 }
 
 /// One interface. `None` means that the probe could not tell.

@@ -22,7 +22,7 @@ mod tests;
 use core::net::SocketAddr;
 
 pub use errors::{ConfigError, ConfigErrors, Position};
-pub use facts::{Capabilities, HostFacts, InterfaceFacts};
+pub use facts::{HostFacts, InterfaceFacts};
 pub use plan::{Attach, Finding, OVERHEAD, Plan, PortPlan, Severity};
 
 use crate::control::Route;

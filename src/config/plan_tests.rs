@@ -1,7 +1,8 @@
 //! Configs on hosts that are written down.
 
 use super::plan::{Attach, Finding, Plan, Severity};
-use super::{Capabilities, Config, HostFacts, InterfaceFacts};
+use super::{Config, HostFacts, InterfaceFacts};
+use crate::port::host::Capabilities;
 use crate::tables::PortId;
 use crate::wire::Mac;
 
@@ -38,7 +39,14 @@ fn interface(name: &str, ifindex: u32, address: &str) -> InterfaceFacts {
 fn host() -> HostFacts {
     HostFacts {
         kernel: (6, 18),
-        caps: Capabilities { net_admin: true, net_raw: true, bpf: true, sys_admin: false, ipc_lock: true },
+        caps: Capabilities {
+            net_admin: true,
+            net_raw: true,
+            bpf: true,
+            sys_admin: false,
+            ipc_lock: true,
+            sys_resource: true,
+        },
         memlock: Some(8 << 20),
         hugepages_free: 64,
         hugepages_total: 72,

@@ -4,7 +4,7 @@ use core::net::IpAddr;
 use std::collections::BTreeMap;
 use std::io;
 
-use super::facts::{Capabilities, HostFacts, InterfaceFacts};
+use super::facts::{HostFacts, InterfaceFacts};
 use crate::port::host;
 
 /// What there is to know of this host, in the calling thread's network namespace.
@@ -12,18 +12,11 @@ use crate::port::host;
 /// # Errors
 /// When interfaces or cores cannot be listed.
 pub fn probe() -> io::Result<HostFacts> {
-    let caps = host::Capabilities::effective()?;
     let memlock = rustix::process::getrlimit(rustix::process::Resource::Memlock).current;
     let (cores_online, cores_allowed) = cores()?;
     Ok(HostFacts {
         kernel: kernel(&host::kernel_release()),
-        caps: Capabilities {
-            net_admin: caps.net_admin,
-            net_raw: caps.net_raw,
-            bpf: caps.bpf,
-            sys_admin: caps.sys_admin,
-            ipc_lock: caps.ipc_lock,
-        },
+        caps: host::Capabilities::effective()?,
         memlock,
         hugepages_free: u32::try_from(host::free_hugepages()).unwrap_or(u32::MAX),
         hugepages_total: hugepages_total(),

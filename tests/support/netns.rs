@@ -4,6 +4,10 @@
 //! nothing is left on the interfaces.
 #![allow(dead_code)] // each test crate uses its own part
 
+#[path = "root.rs"]
+mod root;
+
+pub(crate) use root::root;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -23,16 +27,6 @@ const END: Duration = Duration::from_secs(5);
 const SETTLE: Duration = Duration::from_secs(2);
 /// Between one look and the next.
 const PAUSE: Duration = Duration::from_millis(20);
-
-/// True when the test can run. Without root it fails, unless told to be skipped: a silent pass proves nothing.
-pub(crate) fn root() -> bool {
-    if rustix::process::geteuid().is_root() {
-        return true;
-    }
-    assert!(std::env::var_os("SELVEDGE_SKIP_ROOT_TESTS").is_some_and(|v| v == "1"), "needs root");
-    println!("SKIPPED: needs root");
-    false
-}
 
 /// Looks until `done` says so; false when `patience` ran out before.
 pub(crate) fn until(patience: Duration, mut done: impl FnMut() -> bool) -> bool {

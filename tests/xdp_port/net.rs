@@ -1,5 +1,9 @@
 //! Three network namespaces in a row: `a` — gateway — `b`, joined by veth pairs, gone when the value is dropped.
 
+#[path = "../support/root.rs"]
+mod root;
+
+use root::root;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::process::Command;
@@ -24,11 +28,9 @@ impl Net {
     /// None, with a line on standard output, where the environment says that there is no root; panics where the
     /// network cannot be built for another reason.
     pub(crate) fn new() -> Option<Self> {
-        if std::env::var_os("SELVEDGE_SKIP_ROOT_TESTS").is_some_and(|v| v == "1") {
-            println!("SKIPPED: needs root");
+        if !root() {
             return None;
         }
-        assert!(rustix::process::geteuid().is_root(), "needs root (SELVEDGE_SKIP_ROOT_TESTS=1 skips these tests)");
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let net = Self { tag: format!("selv-p-{}-{number}", std::process::id()) };
