@@ -59,13 +59,31 @@ pub(super) fn forwarded(samples: &Samples) -> BTreeMap<String, f64> {
     samples.by("selvedge_forwarded_packets_total", "journey")
 }
 
-/// p50, p99, p99.9 and maximum of the worst worker.
-pub(super) fn latency(samples: &Samples) -> Option<[Duration; 4]> {
-    let at = |quantile| {
-        let seconds = samples.max("selvedge_latency_quantile_seconds", &[("quantile", quantile)])?;
-        Duration::try_from_secs_f64(seconds).ok()
+/// p50, p99, p99.9 and maximum of all packets since `before`, from the histogram's buckets: within a bucket, whose
+/// bounds are a factor of two apart, packets are taken to be spread evenly.
+pub(super) fn latency(samples: &Samples, before: &Samples) -> Option<[Duration; 4]> {
+    let name = "selvedge_latency_seconds_bucket";
+    let earlier = before.by(name, "le");
+    let grown = |(le, count): (String, f64)| {
+        let since = count - earlier.get(&le).copied().unwrap_or(0.0);
+        Some((le.parse::<f64>().ok().filter(|le| le.is_finite())?, since))
     };
-    Some([at("0.5")?, at("0.99")?, at("0.999")?, at("1")?])
+    let mut buckets: Vec<(f64, f64)> = samples.by(name, "le").into_iter().filter_map(grown).collect();
+    buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let total = buckets.last().map(|(_, count)| *count).filter(|total| *total > 0.0)?;
+    let at = |quantile: f64| {
+        let wanted = (total * quantile).max(1.0);
+        let mut lower = (0.0, 0.0);
+        for (le, count) in &buckets {
+            if *count >= wanted {
+                let part = (wanted - lower.1) / (count - lower.1);
+                return Duration::from_secs_f64(lower.0 + (le - lower.0) * part);
+            }
+            lower = (*le, *count);
+        }
+        Duration::from_secs_f64(lower.0)
+    };
+    Some([at(0.5), at(0.99), at(0.999), at(1.0)])
 }
 
 /// A running gateway.
@@ -224,11 +242,12 @@ selvedge_replied_packets_total{worker="0"} 1
 selvedge_dropped_packets_total{worker="0",reason="no_route"} 4
 selvedge_dropped_packets_total{worker="1",reason="no_route"} 6
 selvedge_dropped_packets_total{worker="0",reason="unknown_vni"} 0
-selvedge_latency_quantile_seconds{worker="0",quantile="0.5"} 0.000011
-selvedge_latency_quantile_seconds{worker="1",quantile="0.5"} 0.000012
-selvedge_latency_quantile_seconds{worker="0",quantile="0.99"} 0.0001
-selvedge_latency_quantile_seconds{worker="0",quantile="0.999"} 0.001
-selvedge_latency_quantile_seconds{worker="0",quantile="1"} 0.002
+selvedge_latency_seconds_bucket{worker="0",le="0.000008"} 50
+selvedge_latency_seconds_bucket{worker="0",le="0.000016"} 140
+selvedge_latency_seconds_bucket{worker="1",le="0.000016"} 10
+selvedge_latency_seconds_bucket{worker="0",le="0.000032"} 140
+selvedge_latency_seconds_bucket{worker="1",le="0.000032"} 10
+selvedge_latency_seconds_bucket{worker="0",le="+Inf"} 140
 "#;
 
     #[test]
@@ -238,8 +257,13 @@ selvedge_latency_quantile_seconds{worker="0",quantile="1"} 0.002
         assert_eq!(ledger, Ledger { rx: 120.0, forwarded: 109.0, replied: 1.0, dropped: 10.0 });
         assert!(ledger.balances() && !Ledger { rx: 121.0, ..ledger }.balances() && !Ledger::default().balances());
         assert_eq!(drops(&samples).into_iter().collect::<Vec<_>>(), [("no_route".to_string(), 10.0)]);
-        let us = latency(&samples).unwrap().map(|d| d.as_micros());
-        assert_eq!(us, [12, 100, 1000, 2000]);
-        assert_eq!(latency(&Samples::default()), None);
+        let before = Samples::parse(
+            "selvedge_latency_seconds_bucket{worker=\"0\",le=\"0.000008\"} 50\n\
+            selvedge_latency_seconds_bucket{worker=\"0\",le=\"0.000016\"} 50\n\
+            selvedge_latency_seconds_bucket{worker=\"0\",le=\"0.000032\"} 50",
+        );
+        let ns = latency(&samples, &before).unwrap().map(|d| d.as_nanos());
+        assert_eq!(ns, [12_000, 15_920, 15_992, 16_000], "a hundred packets between 8 and 16 µs");
+        assert_eq!((latency(&Samples::default(), &before), latency(&before, &before)), (None, None));
     }
 }

@@ -10,6 +10,7 @@ use super::gateway::{self, Gateway};
 use super::journeys::Journey;
 use super::view::{Lane, View};
 use super::{DemoError, DemoOptions, Stop, say};
+use crate::lab::scrape::Samples;
 use crate::lab::traffic::{LoadCounts, LoadOptions, UdpLoad};
 
 /// Between two looks at keys and signals.
@@ -22,13 +23,15 @@ const GRACE: Duration = Duration::from_secs(5);
 const PAYLOAD: usize = 128;
 const FLOWS: u32 = 8;
 
-/// Sends UDP over all journeys for the time asked for, and enters the counts into the journeys.
+/// Sends UDP over all journeys for the time asked for, and enters the counts into the journeys. Returns what the
+/// gateway's metrics said before.
 pub(super) fn run(
     journeys: &mut [Journey],
     gateway: &mut Gateway,
     options: &DemoOptions,
     stop: &Stop,
-) -> Result<(), DemoError> {
+) -> Result<Samples, DemoError> {
+    let before = gateway.settled().unwrap_or_default();
     let duration = Duration::from_secs(options.seconds);
     say(format_args!("sending {} packets a second over each journey for {} s", options.rate, options.seconds));
     let load = LoadOptions { rate: options.rate, flows: FLOWS, payload: PAYLOAD, duration };
@@ -38,19 +41,19 @@ pub(super) fn run(
     let loads: Vec<UdpLoad> = journeys.iter().map(start).collect::<Result<_, _>>()?;
     let mut view = View { total: duration, ..View::default() };
     view.lanes = journeys.iter().map(|j| Lane { kind: j.kind, label: j.label, ..Lane::default() }).collect();
-    watch(&loads, &mut view, &mut screen, gateway, stop)?;
+    watch(&loads, &mut view, &mut screen, (gateway, &before), stop)?;
     drop(screen);
     for (journey, load) in journeys.iter_mut().zip(loads) {
         journey.udp = Some(load.stop());
     }
-    Ok(())
+    Ok(before)
 }
 
 fn watch(
     loads: &[UdpLoad],
     view: &mut View,
     screen: &mut Screen,
-    gateway: &mut Gateway,
+    (gateway, before): (&mut Gateway, &Samples),
     stop: &Stop,
 ) -> Result<(), DemoError> {
     let start = Instant::now();
@@ -67,7 +70,7 @@ fn watch(
             // A scrape that fails once leaves the last values on the screen.
             if let Ok(samples) = gateway.scrape() {
                 view.drops = gateway::drops(&samples);
-                view.latency = gateway::latency(&samples);
+                view.latency = gateway::latency(&samples, before);
             }
             screen.second(view);
         }

@@ -120,11 +120,12 @@ fn perform(options: &DemoOptions, stop: &Stop) -> Result<(), DemoError> {
     say(format_args!("gateway ready (process {} in {})", gateway.id(), topology.gateway.name()));
     let mut journeys = journeys::all(&topology);
     one_by_one(&mut journeys, &mut gateway, stop)?;
-    live::run(&mut journeys, &mut gateway, options, stop)?;
+    let before = live::run(&mut journeys, &mut gateway, options, stop)?;
     let samples = gateway.settled();
     let mut failures = summary::failures(&journeys, samples.as_ref());
     failures.extend(gateway.stop().err());
-    let text = summary::table(&journeys) + &samples.as_ref().map(summary::account).unwrap_or_default();
+    let text =
+        summary::table(&journeys) + &samples.as_ref().map(|now| summary::account(now, &before)).unwrap_or_default();
     say(format_args!("\n{text}"));
     if failures.is_empty() {
         gateway.forget();

@@ -62,11 +62,14 @@ pub(super) fn table(journeys: &[Journey]) -> String {
     text
 }
 
-/// The gateway's own account.
-pub(super) fn account(samples: &Samples) -> String {
+/// The gateway's own account; the latency is that of the load, which began at `before`.
+pub(super) fn account(samples: &Samples, before: &Samples) -> String {
     let mut text = String::new();
-    if let Some([p50, p99, p999, max]) = gateway::latency(samples).map(|all| all.map(human)) {
-        let _ = writeln!(text, "latency inside the gateway: p50 {p50}, p99 {p99}, p99.9 {p999}, max {max}");
+    if let Some([p50, p99, p999, max]) = gateway::latency(samples, before).map(|all| all.map(human)) {
+        let _ = writeln!(
+            text,
+            "latency inside the gateway under the UDP load: p50 {p50}, p99 {p99}, p99.9 {p999}, max {max}"
+        );
     }
     let ledger = Ledger::of(samples);
     let verdict = if ledger.balances() { "balances" } else { "DOES NOT BALANCE" };
@@ -166,7 +169,7 @@ mod tests {
         let table = table(&[good(), journey("decap", "blue1 → native")]);
         assert!(table.contains("3/3   90 µs    800 Mb/s, hash ok  1000      995       5"), "\n{table}");
         assert_eq!(
-            account(&samples),
+            account(&samples, &Samples::default()),
             "ledger: 1000 received = 995 forwarded + 1 replied + 4 dropped: balances\n  dropped, no_route: 4\n"
         );
     }
