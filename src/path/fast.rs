@@ -7,11 +7,12 @@
 
 use zerocopy::{IntoBytes, transmute_mut};
 
+use super::forward::put_on;
 use super::parse::{Ip, is_forwardable};
 use super::{Journey, Path, Verdict, guard, partial};
 use crate::tables::{Action, Domain, Dscp, PeerId, PortId, VtepKey, Way};
 use crate::wire::checksum::Sum;
-use crate::wire::ipv4::{self, Ipv4, protocol};
+use crate::wire::ipv4::{self, protocol};
 use crate::wire::vxlan::OVERHEAD_V4;
 use crate::wire::{EncapsulatedV4, Ethernet, OuterV4, Packet, PlainV4, ecn, eth, flow, outer};
 
@@ -46,7 +47,7 @@ impl<'t> Path<'t> {
             Exit::Tunnel(way) => {
                 // one stack of headers takes the place of another: the packet stays where it is
                 let source_port = flow::source_port_v4(&frame.ip, rest.get(..payload_len)?);
-                put_on(&mut frame.outer, way, source_port, &ip);
+                put_on(&mut frame.outer, way, source_port, ip.total_len, ip.tos);
                 pkt.truncate(outer::LEN_V4 + usize::from(ip.total_len));
                 Verdict::Send(way.port, Journey::Transit)
             }
@@ -83,7 +84,7 @@ impl<'t> Path<'t> {
                 pkt.truncate(eth::LEN + usize::from(ip.total_len));
                 pkt.prepend::<GROWTH>().ok()?;
                 let head: &mut [u8; outer::LEN_V4] = pkt.bytes_mut().first_chunk_mut()?;
-                put_on(transmute_mut!(head), way, source_port, &ip);
+                put_on(transmute_mut!(head), way, source_port, ip.total_len, ip.tos);
                 Some(Verdict::Send(way.port, Journey::Encap))
             }
             Exit::Plain(port, header) => {
@@ -163,12 +164,3 @@ fn verify_outer(frame: &EncapsulatedV4, rest: &[u8]) -> Option<()> {
     let datagram = headers.bytes(frame.ip.as_bytes()).bytes(rest.get(..behind)?);
     partial::verify_outer(h.ip.addresses(), h.udp.len.get(), h.udp.checksum, datagram).ok()
 }
-
-/// Writes a peer's headers in front of an IP packet.
-#[inline]
-fn put_on(room: &mut OuterV4, way: &Way, source_port: u16, ip: &Ip) {
-    *room = way.header;
-    room.stamp(ip.total_len, source_port, ip.tos & way.tos_mask);
-}
-
-const _: () = assert!(size_of::<Ipv4>() == ipv4::LEN);

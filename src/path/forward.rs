@@ -93,7 +93,7 @@ fn age(pkt: &mut Packet<'_>) {
     }
 }
 
-/// Puts a peer's headers in front of an IP packet: the prebuilt block, with what depends on the packet patched in.
+/// Makes room for a peer's headers in front of an IP packet, and writes them.
 #[inline]
 pub(super) fn push_outer(way: &Way, tos: u8, pkt: &mut Packet<'_>) -> Result<(), DropReason> {
     let source_port = match Ipv4::ref_from_prefix(pkt.bytes()) {
@@ -102,10 +102,15 @@ pub(super) fn push_outer(way: &Way, tos: u8, pkt: &mut Packet<'_>) -> Result<(),
     };
     let len = pkt.len() as u16;
     let room = pkt.prepend::<LEN_V4>().map_err(|_| DropReason::NoHeadroom)?;
-    let header: &mut OuterV4 = zerocopy::transmute_mut!(room);
-    *header = way.header;
-    header.stamp(len, source_port, tos & way.tos_mask);
+    put_on(zerocopy::transmute_mut!(room), way, source_port, len, tos);
     Ok(())
+}
+
+/// Writes a peer's headers in front of an IP packet of `len` bytes.
+#[inline]
+pub(super) fn put_on(room: &mut OuterV4, way: &Way, source_port: u16, len: u16, tos: u8) {
+    *room = way.header;
+    room.stamp(len, source_port, tos & way.tos_mask);
 }
 
 /// Puts an Ethernet header in front of an IP packet.

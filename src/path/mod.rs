@@ -1,12 +1,12 @@
 //! Floor 2: decides about one packet.
 //!
 //! Two ways in, [`Path::outbound`] for plain packets and [`Path::inbound`] for VXLAN packets, and one way out: what
-//! is left of either is an IP packet, which [`forward`](self) routes and gives new headers. So there is one place
-//! each where a header comes off, where a route is looked up, and where a header goes on.
+//! is left of either is an IP packet, which [`forward`](self) routes and gives new headers. This is the careful path,
+//! and every rule about what may pass stands in it.
 //!
 //! In front of both stands a fast path for frames of the plainest shape. It accepts or says nothing: whatever it does
 //! not forward goes the careful way from the start, and what it forwards the careful way would have forwarded to the
-//! byte (`tests/fuzz.rs` compares the two on millions of packets).
+//! byte. A new rule must therefore be asked there, too; `tests/fuzz.rs` compares the two on millions of packets.
 
 mod fast;
 mod forward;

@@ -6,7 +6,7 @@ use core::ops::Range;
 use zerocopy::FromBytes;
 
 use crate::drops::DropReason;
-use crate::wire::ipv4::{self, Malformed, protocol};
+use crate::wire::ipv4::{Malformed, protocol};
 use crate::wire::{Ethernet, Ipv4, Mac, Udp, Vni, Vxlan, eth, udp, vxlan};
 
 /// What the path needs of an outer header that holds together.
@@ -174,5 +174,3 @@ pub(super) const fn is_unicast(addr: Ipv4Addr) -> bool {
 pub(super) const fn is_forwardable(addr: Ipv4Addr) -> bool {
     is_unicast(addr) && addr.to_bits() >> 16 != 0xa9fe
 }
-
-const _: () = assert!(ipv4::LEN == 20);

@@ -36,10 +36,4 @@ impl Ethernet {
     pub const fn ipv4(dst: Mac, src: Mac) -> Self {
         Self { dst, src, ethertype: U16::from_bytes(IPV4.to_be_bytes()) }
     }
-
-    /// True when the frame carries a VLAN tag.
-    #[inline]
-    pub fn is_tagged(&self) -> bool {
-        matches!(self.ethertype.get(), VLAN | QINQ)
-    }
 }
