@@ -108,7 +108,7 @@ impl Figures {
             "tsc_mhz": self.rates.ticks * 1e3,
             "core_mhz": spread(self.core.times(self.rates.ticks * 1e3)),
             "rounds": o.rounds, "packets": o.packets, "burst": o.burst, "chunks": o.chunks, "nodes": o.nodes,
-            "cache_entries": o.cache, "payload": o.payload, "prefixes": o.prefixes, "seed": o.seed,
+            "cache_entries": o.cache, "payload": o.payload, "prefixes": o.prefixes, "hostile": o.hostile, "seed": o.seed,
             "cases": self.cases.iter().map(case).collect::<Vec<_>>(),
         })
     }
