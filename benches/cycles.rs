@@ -23,11 +23,12 @@ type Build = fn(&Options) -> Vec<rounds::Case>;
 
 fn main() {
     let options = Options::parse();
-    let groups: [(&str, Build); 6] = [
+    let groups: [(&str, Build); 7] = [
         ("path/", cases::journeys),
         ("miss/", cases::misses),
         ("hostile/", hostile::cases),
         ("turn/", parts::turns),
+        ("cache/", parts::hits),
         ("rings/", parts::rings_alone),
         ("histogram/", parts::histogram),
     ];

@@ -1,14 +1,17 @@
 //! The whole turn of a worker, its rings alone, and parts that everything is made of.
 
+use super::Random;
 use super::gateway::{ACCESS, Hand, UNDERLAY, rings, settings, worker};
 use super::options::Options;
 use super::rounds::{Bar, Bench, Case, Sample};
 use super::traffic::{Journey, Traffic};
-use super::world::{self, Size};
+use super::world::{self, Net, Size};
 use selvedge::port::{Backing, Burst, MemPort, Pool, Port, Umem};
+use selvedge::tables::{Action, Domain, FlowCache, PeerId};
 use selvedge::worker::latency::Histogram;
 use selvedge::worker::{Clock, Monotonic};
 use std::hint::black_box;
+use std::net::Ipv4Addr;
 
 /// Whole turns of the production worker, in-memory rings and their copy of each frame included.
 pub(crate) fn turns(options: &Options) -> Vec<Case> {
@@ -103,4 +106,29 @@ pub(crate) fn histogram(options: &Options) -> Vec<Case> {
             Case { name: format!("histogram/{burst}-a-burst"), bar: Bar::Nanos(2.0, 2.0), round: Box::new(round) }
         })
         .into()
+}
+
+/// Lookups of pods that the flow cache holds.
+pub(crate) fn hits(options: &Options) -> Vec<Case> {
+    [("1k", 1_000), ("64k", 65_536)].map(|(label, pods)| hit(label, pods, options)).into()
+}
+
+fn hit(label: &str, pods: usize, options: &Options) -> Case {
+    let (nodes, packets) = (pods.div_ceil(250).max(64), options.packets as usize);
+    // as much room again, so that nearly none is pushed out: what is asked for is what it holds
+    let mut cache = FlowCache::new(2 * pods, settings().hasher);
+    let all: Vec<Ipv4Addr> = (0..pods).map(|n| world::pod(Net::Blue, n, nodes).into()).collect();
+    all.iter().for_each(|pod| cache.put(Domain(1), *pod, 1, Action::Encap(PeerId(1))));
+    let held: Vec<_> = all.into_iter().filter(|pod| cache.get(Domain(1), *pod, 1).is_some()).collect();
+    let mut random = Random(options.seed);
+    let asked: Vec<_> = (0..packets).map(|_| held[random.below(held.len())]).collect();
+    let round = move |bench: &mut Bench<'_>| {
+        let ticks = bench.meter.take(|| {
+            for pod in &asked {
+                black_box(cache.get(Domain(1), *pod, 1));
+            }
+        });
+        Sample { ticks, items: packets as u64 }
+    };
+    Case { name: format!("cache/get/{label}"), bar: Bar::None, round: Box::new(round) }
 }
