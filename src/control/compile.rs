@@ -258,7 +258,7 @@ fn action(target: &Target, id: u32) -> Action {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tables::{Tables, fib};
+    use crate::tables::Tables;
     use crate::wire::Vni;
 
     const LINKS: [PortLink; 3] = [
@@ -320,7 +320,7 @@ mod tests {
         c.writer().publish()
     }
 
-    fn at(t: &Tables, dst: [u8; 4]) -> Option<fib::Action> {
+    fn at(t: &Tables, dst: [u8; 4]) -> Option<Action> {
         t.lookup(crate::tables::Domain(0), dst.into())
     }
 

@@ -9,19 +9,8 @@ use core::net::IpAddr;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{HopId, PeerId};
+use super::{Action, HopId, PeerId};
 use crate::wire::Prefix;
-
-/// What the tables advise for a destination.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub enum Action {
-    /// Behind this peer: encapsulate.
-    Encap(PeerId),
-    /// Behind this native next hop: send plain.
-    Deliver(HopId),
-    /// An address of the gateway itself.
-    Local,
-}
 
 /// An action in 32 bits: kind (2), length of the prefix within its stride (4), row (26).
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]

@@ -3,6 +3,7 @@
 use core::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+pub mod action;
 pub mod cache;
 pub mod fib;
 pub mod handover;
@@ -14,8 +15,9 @@ pub mod slab;
 pub mod sources;
 pub mod vteps;
 
+pub use action::Action;
 pub use cache::{Domain, FlowCache};
-pub use fib::{Action, Fib, FibWriter};
+pub use fib::{Fib, FibWriter};
 pub use ids::{HopId, OverlayId, PeerId, PortId};
 pub use overlay::{Dscp, Overlay};
 pub use peer::{NextHop, Peer, PortFacts, Way};
