@@ -147,6 +147,11 @@ impl Flows {
         &self.vnis
     }
 
+    /// How far the source prefix of a VTEP is above the one before.
+    pub(super) fn block(&self) -> u128 {
+        self.block
+    }
+
     /// How many VTEPs send.
     pub(super) fn vteps(&self) -> u32 {
         self.vteps
