@@ -172,7 +172,7 @@ pub struct RunOptions {
     #[arg(long, value_name = "PREFIX")]
     pub rx_prefix: Vec<Prefix>,
     /// Take VXLAN to this address, or any of this prefix, and port on --rx, such as 192.0.2.0/26:4789 or
-    /// [2001:db8::1]:4789; may be repeated [default: --outer-dst with `vxlan`, if there is no --rx-prefix]
+    /// `[2001:db8::1]:4789`; may be repeated [default: --outer-dst with `vxlan`, if there is no --rx-prefix]
     #[arg(long, value_name = "ADDR[/LEN]:PORT", value_parser = vteps)]
     pub rx_vtep: Vec<Vteps>,
     /// Segments that VXLAN may arrive in, as for --vni; others are damage [default: any; without --rx-vtep those sent]

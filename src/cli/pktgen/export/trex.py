@@ -82,6 +82,15 @@ def divisor(number, most):
     return next(n for n in range(min(number, most), 0, -1) if number % n == 0)
 
 
+def pairs(flows):
+    """How many source and destination ports make that many flows by stepping together: above 60,000 a few more."""
+    if flows <= 60000:
+        return flows, 1
+    destinations = next(prime for prime in (7, 11, 13, 17) if flows <= 60000 * prime)
+    sources = -(-flows // (destinations * 240)) * 240  # with many divisors, for the addresses
+    return (sources if sources % destinations else sources + 240), destinations
+
+
 def program(flows, vtep):
     """What the field engine changes from packet to packet: `flows` flows, one after the other."""
     at, vm = front(), []
@@ -92,15 +101,15 @@ def program(flows, vtep):
             vm.append(STLVmWrFlowVar(fv_name=name, pkt_offset=offset, add_val=add))
 
     udp = at + IP_LEN[FAMILY]
-    ports = divisor(flows, 60000)
-    vary("sport", udp, 2, PORTS[0], ports)
-    vary("dport", udp + 2, 2, PORTS[1], flows // ports)
+    sports, dports = pairs(flows)
+    vary("sport", udp, 2, PORTS[0], sports)
+    vary("dport", udp + 2, 2, PORTS[1], dports)
     low = 0xFFFFFFFF
     source, destination = (at + n for n in ADDRESSES[FAMILY])
     first = (SOURCES[0] + vtep * SOURCES[2]) & low
-    vary("src", source, 4, first, divisor(flows, min(SOURCES[1], low - first + 1)))
+    vary("src", source, 4, first, divisor(sports, min(SOURCES[1], low - first + 1)))
     first = DESTINATIONS[0] & low
-    vary("dst", destination, 4, first, divisor(flows, min(DESTINATIONS[1], low - first + 1)))
+    vary("dst", destination, 4, first, divisor(sports, min(DESTINATIONS[1], low - first + 1)))
     if TUNNEL and len(TUNNEL["vnis"]) > 1:
         vnis = [vni << 8 for vni in TUNNEL["vnis"]]
         vm.append(STLVmFlowVar(name="vni", value_list=vnis, size=4, op="inc"))
