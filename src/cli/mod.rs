@@ -5,5 +5,3 @@ pub mod check;
 pub mod demo;
 pub mod pktgen;
 pub mod run;
-mod screen;
-mod stop;

@@ -8,6 +8,7 @@ mod gateway;
 mod host;
 mod journeys;
 mod live;
+mod stop;
 mod summary;
 mod view;
 
@@ -16,10 +17,10 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::stop::Stop;
 use crate::lab::{Lab, LabError, two_clusters};
 use gateway::Gateway;
 use journeys::Journey;
+use stop::Stop;
 
 /// The tag of the demonstration's namespaces: `selv-demo-<pid>-…`.
 const TAG: &str = "demo";
@@ -83,13 +84,6 @@ impl std::error::Error for DemoError {}
 impl From<LabError> for DemoError {
     fn from(e: LabError) -> Self {
         Self::Lab(e)
-    }
-}
-
-impl Stop {
-    /// For `?` between steps.
-    fn check(&self) -> Result<(), DemoError> {
-        if self.asked() { Err(DemoError::Interrupted) } else { Ok(()) }
     }
 }
 
