@@ -92,6 +92,12 @@ pub fn pseudo_v4(addresses: &[u8; 8], protocol: u8, length: u16) -> Sum {
     Sum::ZERO.bytes(addresses).value(u16::from(protocol)).value(length)
 }
 
+/// The IPv6 pseudo-header of TCP, UDP and ICMPv6 (RFC 8200 §8.1).
+#[inline]
+pub fn pseudo_v6(addresses: &[u8; 32], protocol: u8, length: u16) -> Sum {
+    Sum::ZERO.bytes(addresses).value(u16::from(protocol)).value(length)
+}
+
 /// The checksum after one 16-bit word of the data changed from `old` to `new` (RFC 1624 §3, equation 3:
 /// HC' = ~(~HC + ~m + m')). All in memory order.
 #[inline]
