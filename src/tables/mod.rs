@@ -16,7 +16,7 @@ pub mod slab;
 pub mod sources;
 pub mod vteps;
 
-pub use action::Action;
+pub use action::{Action, Packed};
 pub use cache::{Domain, FlowCache};
 pub use fib::{Fib, FibWriter};
 pub use ids::{HopId, OverlayId, PeerId, PortId};
