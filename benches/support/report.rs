@@ -48,7 +48,11 @@ impl Figures {
         };
         match &f.bar {
             Bar::None => (String::new(), Standing::Free),
-            Bar::Cycles(bar, aim) => (format!("{bar} / {aim} cycles"), at_most(self.core_cycles(f).median, *bar, *aim)),
+            Bar::Cycles(bar, aim) => {
+                let counter = at_most(Spread::of(f.rounds.clone()).median, *bar, *aim).label();
+                let told = format!("{bar} / {aim} cycles: of the counter {counter}; of the core");
+                (told, at_most(self.core_cycles(f).median, *bar, *aim))
+            }
             Bar::Nanos(bar, aim) => (format!("{bar} / {aim} ns"), at_most(self.nanos(f).median, *bar, *aim)),
             Bar::Versus(other, bar, aim) => match self.ratio(f, other) {
                 Some(r) => (format!("{bar} / {aim} × hot: {:.2}", r.median), at_most(-r.median, -bar, -aim)),
