@@ -10,6 +10,7 @@ pub mod ipv4;
 pub mod ipv6;
 pub mod outer;
 pub mod packet;
+pub mod stack;
 pub mod udp;
 pub mod vxlan;
 
@@ -18,7 +19,8 @@ pub use eth::Ethernet;
 pub use icmp::Icmp;
 pub use ipv4::Ipv4;
 pub use ipv6::Ipv6;
-pub use outer::{EncapsulatedV4, OuterV4, PlainV4};
+pub use outer::OuterV4;
 pub use packet::{NoHeadroom, Packet, Span, TooShort};
+pub use stack::StackV4;
 pub use udp::Udp;
 pub use vxlan::Vxlan;
