@@ -19,8 +19,8 @@ pub use mem::{MemPort, MemRings};
 pub use pool::{Burst, Frame, HEADROOM, Pool};
 pub use umem::{Backing, Umem};
 pub use xdp::{
-    AttachMode, MAX_PORTS, Options, PortError, QueueSpec, RingSizes, Roles, SteerCapacity, SteerCounters, SteerReason,
-    Steering, Waiter, Waker, Woken, XdpPort, ZeroCopy,
+    AttachMode, CatchCounters, Catching, MAX_PORTS, Options, PortError, QueueSpec, RingSizes, Roles, SteerCapacity,
+    SteerCounters, SteerReason, Steering, Waiter, Waker, Woken, XdpPort, ZeroCopy,
 };
 
 /// Where the chunks are that a port has handed to the kernel (or to a test's rings).
