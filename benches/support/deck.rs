@@ -12,12 +12,7 @@ use selvedge::wire::Span;
 pub(crate) struct Deck {
     pool: Pool,
     frames: Vec<Frame>,
-    /// What the first look at a burst told the second.
-    scouted: Vec<Scouted>,
 }
-
-/// Frames decided at once, at most.
-const LARGEST_BURST: usize = 256;
 
 /// What became of packets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -47,7 +42,7 @@ impl Deck {
     pub(crate) fn new(chunks: u32) -> Self {
         let mut pool = Pool::new(Umem::new(chunks, 2048, Backing::Pages).unwrap()).unwrap();
         let frames = (0..chunks).map(|_| pool.alloc().unwrap()).collect();
-        Self { pool, frames, scouted: vec![Scouted::default(); LARGEST_BURST] }
+        Self { pool, frames }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -68,7 +63,7 @@ impl Deck {
     pub(crate) fn pass(&mut self, way: &mut Way<'_>, many: usize, burst: usize) -> Tally {
         let mut tally = Tally::default();
         for frames in self.frames[..many].chunks_mut(burst) {
-            way.decide(&self.pool, frames, &mut self.scouted, &mut tally);
+            way.decide(&self.pool, frames, &mut tally);
         }
         tally
     }
@@ -79,21 +74,23 @@ pub(crate) struct Way<'a> {
     pub(crate) tables: &'a Tables,
     pub(crate) memory: &'a mut Memory,
     pub(crate) port: PortId,
+    /// What the first look found; as long as a burst.
+    pub(crate) scouted: &'a mut [Scouted],
 }
 
 impl Way<'_> {
-    /// Two looks at a burst, as [`selvedge::worker::Worker`] has them. The only place of the benches that knows how.
+    /// As [`selvedge::worker::Worker`] does it. The only place of the benches that knows how.
     #[inline]
-    fn decide(&mut self, pool: &Pool, frames: &mut [Frame], scouted: &mut [Scouted], tally: &mut Tally) {
+    fn decide(&mut self, pool: &Pool, frames: &mut [Frame], tally: &mut Tally) {
         let mut path = Path { tables: self.tables, memory: self.memory, now: Tick(1) };
-        for (frame, scouted) in frames.iter_mut().zip(scouted.iter_mut()) {
+        for (frame, scouted) in frames.iter_mut().zip(self.scouted.iter_mut()) {
             let mut packet = pool.packet(frame);
             *scouted = match self.port {
                 ACCESS => path.scout_outbound(&mut packet),
                 _ => path.scout_inbound(&mut packet),
             };
         }
-        for (frame, scouted) in frames.iter_mut().zip(scouted) {
+        for (frame, scouted) in frames.iter_mut().zip(self.scouted.iter()) {
             let mut packet = pool.packet(frame);
             let verdict = match self.port {
                 ACCESS => path.decide_outbound(self.port, &mut packet, *scouted),

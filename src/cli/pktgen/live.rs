@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use crate::worker::latency::Histogram;
 
-/// How long a window of the live view is, in nanoseconds.
-const WINDOW: u64 = 1_000_000_000;
+/// How long a window of the live view is, in nanoseconds: half of what is between two looks, so that none is empty.
+const WINDOW: u64 = 500_000_000;
 /// The quantiles of a window: the last is the maximum.
 pub(super) const QUANTILES: [f64; 4] = [0.5, 0.99, 0.999, 1.0];
 
@@ -40,7 +40,7 @@ impl Quantiles {
     }
 }
 
-/// A histogram of the last second, published when it is over.
+/// A histogram of half a second, published when it is over.
 #[derive(Debug)]
 pub(super) struct Window {
     histogram: Histogram,
@@ -58,7 +58,7 @@ impl Window {
         self.histogram.record(nanos, 1);
     }
 
-    /// Publishes what was recorded, once a second.
+    /// Publishes what was recorded when the window is over.
     #[inline]
     pub(super) fn publish_if_due(&mut self, now: u64, to: &Quantiles) {
         if now >= self.until {

@@ -57,7 +57,7 @@ pub struct Report {
     pub books: Books,
     /// What makes the same choices of flows and lengths again (`--seed`).
     pub seed: u64,
-    /// The run was ended by a signal before its time. Its counts are as good as any.
+    /// The run was ended by a signal or a key before its time. Its counts are as good as any.
     pub interrupted: bool,
     /// Why the figures may be the generator's own limits and not the network's; empty when they are not.
     pub generator_limited: Vec<String>,

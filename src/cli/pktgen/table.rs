@@ -39,7 +39,7 @@ pub(super) fn table(r: &Report) -> String {
 fn remarks(r: &Report) -> Vec<String> {
     let mut all = Vec::new();
     if r.interrupted {
-        all.push("! ended by a signal before its time; the counts are complete".to_string());
+        all.push("! ended before its time, as asked; the counts are complete".to_string());
     }
     all.extend(r.generator_limited.iter().map(|why| format!("! limited by the generator: {why}")));
     if r.lost > 0 {

@@ -124,7 +124,7 @@ impl View {
             let cells = values.map(|n| format!("{} µs", micros(n)));
             Row::new([name.to_string()].into_iter().chain(cells))
         };
-        let head = Row::new(["last second", "p50", "p99", "p99.9", "max"]).bold();
+        let head = Row::new(["last 0.5 s", "p50", "p99", "p99.9", "max"]).bold();
         let rows = [row("latency", self.latency), row("sent late", self.late)];
         let widths = [14, 14, 14, 14, 14].map(Constraint::Length);
         frame.render_widget(Table::new(rows, widths).header(head).block(Block::bordered()), area);
