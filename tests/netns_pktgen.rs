@@ -9,7 +9,7 @@ use selvedge::lab::{ACCESS_PORT, Topology, UNDERLAY_PORT};
 
 /// Runs the generator for two seconds at 10,000 packets a second and holds it to perfection.
 fn perfect(t: &Topology, words: &str) {
-    let line = format!("{} pktgen --json --seconds 2 --rate 10000 {words}", env!("CARGO_BIN_EXE_selvedge"));
+    let line = format!("{} pktgen --json --seconds 2 --rate 10000 --hops 1 {words}", env!("CARGO_BIN_EXE_selvedge"));
     let told = run_in(&t.gateway, &line.split_whitespace().collect::<Vec<_>>());
     println!("{told}");
     for field in ["offered\":20000,", "sent\":20000,", "received\":20000,", "lost\":0,", "duplicates\":0,"] {
@@ -34,12 +34,14 @@ fn what_goes_in_plain_comes_out_wrapped() {
     let (t, node) = (&net.t, &net.t.blue.nodes[0]);
     let (native, far, port) = (t.native.ns.name(), node.ns.name(), t.blue.udp_port);
     let mac = t.gateway.mac(ACCESS_PORT).unwrap();
-    let (from, to, vtep) = (t.native_prefix, node.prefix, node.vtep);
+    let (from, to, vtep, vni) = (t.native_prefix, node.prefix, node.vtep, t.blue.vni);
+    let (node_mac, gateway_mac) = (node.vtep_mac, t.blue.gateway_mac);
     perfect(
         t,
         &format!(
             "--tx-netns {native} --tx eth0 --dst-mac {mac} --src {from} --dst {to} --flows 1000 --size imix \
-             --rx-netns {far} --rx eth0 --rx-vtep {vtep}:{port}"
+             --rx-netns {far} --rx eth0 --rx-vtep {vtep}:{port} --rx-vni {vni} \
+             --rx-inner-dst-mac {node_mac} --rx-inner-src-mac {gateway_mac}"
         ),
     );
     net.finish();

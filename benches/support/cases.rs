@@ -6,7 +6,7 @@ use super::options::Options;
 use super::rounds::{Bar, Bench, Case};
 use super::traffic::{Journey, Traffic};
 use super::world::{self, Size};
-use selvedge::path::Memory;
+use selvedge::path::{Memory, Scouted};
 use selvedge::tables::{Domain, FlowCache, Tables};
 use std::hint::black_box;
 use std::rc::Rc;
@@ -56,6 +56,7 @@ pub(crate) fn path(
     let (tables, mut memory) = (tables.clone(), memory(options));
     let (packets, burst) = (options.packets as usize, options.burst as usize);
     let (mut at, told) = (0, name.clone());
+    let mut scouted = vec![Scouted::default(); burst];
     let round = move |bench: &mut Bench<'_>| {
         let many = match distance {
             Distance::Near => burst,
@@ -67,7 +68,7 @@ pub(crate) fn path(
         for pass in 0..=passes {
             bench.deck.lay(&traffic, at, many);
             at = (at + many) % traffic.count();
-            let mut way = Way { tables: &tables, memory: &mut memory, port: traffic.port };
+            let mut way = Way { tables: &tables, memory: &mut memory, port: traffic.port, scouted: &mut scouted };
             let took = bench.clock.time(|| tally = bench.deck.pass(&mut way, many, burst));
             expect.check(&told, tally);
             ticks += if pass > 0 { took } else { 0 };

@@ -84,8 +84,10 @@ pub enum Command {
     ///
     /// Packets carry their flow, their number and the time at which they should have been sent; latency is counted from
     /// that time, so that a network that stalls cannot hide it. What does not arrive is lost, and losses are no failure;
-    /// damaged packets, and books that do not balance, are (exit code 1). Needs root. The receiver's XDP program takes
-    /// the test packets from --rx and leaves everything else to the kernel.
+    /// damaged packets, and books that do not balance, are (exit code 1): each kind of damage is counted by its name, and
+    /// the counts of sender, rings, XDP program, interfaces and receiver must agree. Needs root. The receiver's XDP program
+    /// takes packets to the test's destinations from --rx and leaves everything else to the kernel. Ctrl-C ends a run
+    /// early, with a full report. --json prints the report as one line; its fields keep their names.
     #[command(after_help = EXIT_CODES, after_long_help = with_examples(PKTGEN))]
     Pktgen(Box<PktgenOptions>),
 }
@@ -103,7 +105,17 @@ const PKTGEN: &[&str] = &[
     "selvedge pktgen --tx eth2 --dst-mac 02:00:00:00:00:01 --profile vxlan --vni 1 \\",
     "    --outer-src 192.0.2.11 --outer-dst 192.0.2.1 --udp-port 8472 \\",
     "    --inner-src-mac 02:00:00:02:f4:01 --inner-dst-mac 02:53:45:4c:00:01 \\",
-    "    --src 10.244.1.0/24 --dst 10.9.0.2/32 --rx eth1 --rx-prefix 10.9.0.2/32",
+    "    --src 10.244.1.0/24 --dst 10.9.0.2/32 --rx eth1 --rx-prefix 10.9.0.2/32 --hops 1",
+    "",
+    "IPv6 in VXLAN over IPv6 on a cable, from 64 VTEPs in 100 segments",
+    "selvedge pktgen --tx eth1 --rx eth2 --profile vxlan --vni 100-199 --vteps 64 \\",
+    "    --outer-src 2001:db8::1:1 --outer-dst 2001:db8::1 --src fd00:244::/64 --dst fd00:9::/64 \\",
+    "    --inner-src-mac 02:00:00:00:00:03 --inner-dst-mac 02:00:00:00:00:04 --flows 100000 \\",
+    "    --spread zipf:1.1 --size imix --rate 500000",
+    "",
+    "the same traffic for a generator that drives NICs at line rate",
+    "selvedge pktgen export --to trex --out scenarios --size imix --flows 1000 \\",
+    "    --src-mac 02:00:00:00:00:01 --dst-mac 02:00:00:00:00:02",
 ];
 
 fn with_examples(examples: &[&str]) -> String {

@@ -5,3 +5,5 @@ pub mod check;
 pub mod demo;
 pub mod pktgen;
 pub mod run;
+mod screen;
+mod stop;

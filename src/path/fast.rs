@@ -1,23 +1,26 @@
-//! The plainest frames, which are nearly all: no options, no tags, no outer fragments, headers at fixed offsets.
+//! The second look, at the plainest frames, which are nearly all: no options, no tags, no outer fragments, headers at fixed
+//! offsets, as [the first](super::scout) has made sure.
 //!
-//! All headers are read, and rewritten where they lie, through one bounds check. Each function returns `None`, with
-//! nothing changed that the careful path would not change too, as soon as a frame is not plain or is not simply to be
-//! forwarded; then the careful path takes it from the start, and finds the reason if it is to be dropped. No refusal
-//! is ever decided here.
+//! All headers are rewritten where they lie, through one bounds check. Each function returns `None`, with nothing
+//! changed that the careful path would not change too, as soon as a frame is not plain or is not simply to be forwarded;
+//! then the careful path takes it from the start, and finds the reason if it is to be dropped. Only what somebody who
+//! means harm sends most easily is [refused](super::refuse) at once.
+//!
+//! What is inlined by force is called once: in a loop over a burst, where calls and their spilled registers would cost a
+//! tenth of the time.
 
 use zerocopy::{IntoBytes, transmute_mut};
 
-use super::forward::put_on;
 use super::parse::{Ip, is_forwardable};
-use super::{Journey, Path, Verdict, guard, partial};
-use crate::tables::{Action, Domain, Dscp, PeerId, PortId, VtepKey, Way};
+use super::scout::Scouted;
+use super::{Journey, Path, Verdict, domain_of, partial};
+use crate::tables::{Domain, Packed, PeerId, PortId, Way};
 use crate::wire::checksum::Sum;
-use crate::wire::ipv4::{self, protocol};
-use crate::wire::vxlan::OVERHEAD_V4;
-use crate::wire::{EncapsulatedV4, Ethernet, OuterV4, Packet, PlainV4, ecn, eth, flow, outer};
+use crate::wire::ipv4::{self, Words};
+use crate::wire::{Ethernet, Ipv4, OuterV4, Packet, StackV4, eth, flow, outer, stack};
 
 /// Bytes that encapsulation adds to a frame.
-const GROWTH: usize = outer::LEN_V4 - eth::LEN;
+pub(super) const GROWTH: usize = outer::LEN_V4 - eth::LEN;
 
 /// How a packet leaves.
 #[derive(Clone, Copy)]
@@ -26,139 +29,174 @@ enum Exit<'t> {
     Plain(PortId, &'t Ethernet),
 }
 
+/// What the tables say of a packet's addresses.
+#[derive(Clone, Copy)]
+struct Advice {
+    src: Packed,
+    dst: Packed,
+    /// The cache did not know one of the two. It learns both if the packet is let in: strangers write nothing there.
+    fresh: bool,
+}
+
 impl<'t> Path<'t> {
-    #[inline]
-    pub(super) fn fast_inbound(&mut self, pkt: &mut Packet<'_>) -> Option<Verdict> {
-        let len = pkt.len();
-        let (head, rest) = pkt.bytes_mut().split_first_chunk_mut::<{ size_of::<EncapsulatedV4>() }>()?;
-        let frame: &mut EncapsulatedV4 = transmute_mut!(head);
-        if !is_plain_vxlan(frame, len) {
+    #[inline(always)]
+    pub(super) fn fast_inbound(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Option<Verdict> {
+        if !scouted.plain {
             return None;
         }
-        let ip = Ip::of(&frame.ip);
-        let exit = self.admit_and_route(&frame.outer, &ip)?;
-        let payload_len = usize::from(ip.total_len) - ipv4::LEN;
-        self.finish(rest.get_mut(..payload_len)?, frame.ip.addresses(), &ip);
+        let head = pkt.headroom();
+        let (front, rest) = pkt.reach::<{ stack::LEN }>(0)?;
+        let frame: &mut StackV4 = transmute_mut!(front);
+        let (ip, overlay) = (frame.ip.words(), scouted.overlay);
+        let domain = domain_of(overlay);
+        let advice = self.consult(domain, ip, scouted);
+        let sender = match advice.src.peer() {
+            Some(id) if self.tables.peer(id).is_some_and(|p| p.sends(overlay, frame.outer.ip.source())) => id,
+            _ => return self.refuse_sender(overlay, &frame.outer),
+        };
+        if advice.dst.is_none() {
+            return self.refuse_inbound(ip, &frame.outer, rest);
+        }
+        let exit = self.exit(ip, advice.dst, Some(sender))?;
+        let ports = self.transport(ip, &frame.ip, rest)?;
+        if advice.fresh {
+            self.remember(domain, ip, advice);
+        }
         if frame.outer.udp.checksum != [0, 0] {
             verify_outer(frame, rest)?;
         }
         frame.ip.decrement_ttl();
+        let total = ip.total_len();
         Some(match exit {
             Exit::Tunnel(way) => {
                 // one stack of headers takes the place of another: the packet stays where it is
-                let source_port = flow::source_port_v4(&frame.ip, rest.get(..payload_len)?);
-                put_on(&mut frame.outer, way, source_port, ip.total_len, ip.tos);
-                pkt.truncate(outer::LEN_V4 + usize::from(ip.total_len));
+                put_on(&mut frame.outer, way, ip, ports);
+                pkt.set_span(head, outer::LEN_V4 + usize::from(total));
                 Verdict::Send(way.port, Journey::Transit)
             }
             Exit::Plain(port, header) => {
                 frame.outer.inner = *header;
-                pkt.strip(GROWTH).ok()?;
-                pkt.truncate(eth::LEN + usize::from(ip.total_len));
+                pkt.set_span(head + GROWTH, eth::LEN + usize::from(total));
                 Verdict::Send(port, Journey::Decap)
             }
         })
     }
 
-    #[inline]
-    pub(super) fn fast_outbound(&mut self, pkt: &mut Packet<'_>) -> Option<Verdict> {
-        let (len, room) = (pkt.len(), pkt.headroom());
-        let (head, rest) = pkt.bytes_mut().split_first_chunk_mut::<{ size_of::<PlainV4>() }>()?;
-        let frame: &mut PlainV4 = transmute_mut!(head);
-        let fits = usize::from(frame.ip.total_len.get()) + eth::LEN <= len && room >= GROWTH;
-        let plain = frame.eth.ethertype.get() == eth::IPV4 && frame.eth.src.is_station() && frame.ip.is_plain();
-        if !fits || !plain {
+    #[inline(always)]
+    pub(super) fn fast_outbound(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Option<Verdict> {
+        if !scouted.plain {
             return None;
         }
-        let ip = Ip::of(&frame.ip);
-        if self.is_claimed(ip.src) {
-            return None;
+        let head = pkt.headroom();
+        let (front, rest) = pkt.reach::<{ stack::LEN }>(GROWTH)?;
+        let frame: &mut StackV4 = transmute_mut!(front);
+        let ip = frame.ip.words();
+        let advice = self.consult(Domain(0), ip, scouted);
+        if advice.src.hop().is_none() && !self.may_send(ip, advice.src) {
+            return self.refuse_source(advice.src);
         }
-        let exit = self.exit(Domain(0), None, &ip)?;
-        let payload = rest.get_mut(..usize::from(ip.total_len) - ipv4::LEN)?;
-        self.finish(payload, frame.ip.addresses(), &ip);
+        if advice.dst.is_none() {
+            return self.refuse_route(ip, rest);
+        }
+        let exit = self.exit(ip, advice.dst, None)?;
+        let ports = self.transport(ip, &frame.ip, rest)?;
+        if advice.fresh {
+            self.remember(Domain(0), ip, advice);
+        }
         frame.ip.decrement_ttl();
-        match exit {
+        let total = ip.total_len();
+        Some(match exit {
             Exit::Tunnel(way) => {
-                let source_port = flow::source_port_v4(&frame.ip, payload);
-                pkt.truncate(eth::LEN + usize::from(ip.total_len));
-                pkt.prepend::<GROWTH>().ok()?;
-                let head: &mut [u8; outer::LEN_V4] = pkt.bytes_mut().first_chunk_mut()?;
-                put_on(transmute_mut!(head), way, source_port, ip.total_len, ip.tos);
-                Some(Verdict::Send(way.port, Journey::Encap))
+                put_on(&mut frame.outer, way, ip, ports);
+                pkt.set_span(head - GROWTH, outer::LEN_V4 + usize::from(total));
+                Verdict::Send(way.port, Journey::Encap)
             }
             Exit::Plain(port, header) => {
-                frame.eth = *header;
-                pkt.truncate(eth::LEN + usize::from(ip.total_len));
-                Some(Verdict::Send(port, Journey::Native))
+                frame.outer.inner = *header;
+                pkt.set_span(head, eth::LEN + usize::from(total));
+                Verdict::Send(port, Journey::Native)
+            }
+        })
+    }
+
+    /// What the cache knew of both addresses, or else what the tables say.
+    #[inline(always)]
+    fn consult(&mut self, domain: Domain, ip: Words, Scouted { src, dst, .. }: Scouted) -> Advice {
+        if src.is_none() || dst.is_none() {
+            return self.consult_tables(domain, ip);
+        }
+        Advice { src, dst, fresh: false }
+    }
+
+    #[inline(never)]
+    fn consult_tables(&mut self, domain: Domain, ip: Words) -> Advice {
+        let mut ask = |addr| if is_forwardable(addr) { self.ask(domain, addr) } else { Packed::NONE };
+        Advice { src: ask(ip.source()), dst: ask(ip.destination()), fresh: true }
+    }
+
+    /// Lets the cache know what the tables said.
+    #[inline(never)]
+    fn remember(&mut self, domain: Domain, ip: Words, advice: Advice) {
+        let epoch = self.tables.epoch();
+        for (addr, advice) in [(ip.source(), advice.src), (ip.destination(), advice.dst)] {
+            if let Some(action) = advice.unpack() {
+                self.memory.cache.put(domain, addr, epoch, action);
             }
         }
     }
 
-    /// The guard of the careful path, for the overlay of the packet before, and the way out.
-    #[inline]
-    fn admit_and_route(&mut self, h: &OuterV4, ip: &Ip) -> Option<Exit<'t>> {
-        let key = VtepKey::v4(h.ip.destination(), h.udp.dst.get(), h.vxlan.vni()?);
-        let last = self.memory.last;
-        if last.key != key || last.epoch != self.tables.epoch() {
-            return None;
-        }
-        let overlay = self.tables.overlay(last.overlay)?;
-        guard(overlay, h.inner.dst, h.inner.src).ok()?;
-        // What must come to the surface changes the inner header: rare, and the careful path's.
-        let marked = ecn::decapsulate(ip.tos, h.ip.tos) != Ok(ip.tos & ecn::MASK);
-        if marked || (overlay.dscp == Dscp::Uniform && (ip.tos ^ h.ip.tos) & !ecn::MASK != 0) {
-            return None;
-        }
-        let domain = Domain(last.overlay.0.wrapping_add(1));
-        let sender = self.sender(domain, ip.src, last.overlay, h.ip.source())?;
-        self.exit(domain, Some(sender), ip)
+    /// May a plain packet come from an address that is not behind a native next hop?
+    #[inline(never)]
+    fn may_send(&self, ip: Words, src: Packed) -> bool {
+        if src.is_none() { is_forwardable(ip.source()) } else { !self.is_watched(src) }
     }
 
     /// The way out of a packet that is simply to be forwarded.
-    #[inline]
-    fn exit(&mut self, domain: Domain, sender: Option<PeerId>, ip: &Ip) -> Option<Exit<'t>> {
-        if ip.ttl <= 1 || !is_forwardable(ip.src) || !is_forwardable(ip.dst) {
+    #[inline(always)]
+    fn exit(&self, ip: Words, advice: Packed, sender: Option<PeerId>) -> Option<Exit<'t>> {
+        if ip.ttl() <= 1 {
             return None;
         }
         let tables = self.tables;
-        let (exit, mtu) = match self.route(domain, ip.dst)? {
-            Action::Encap(peer) if sender != Some(peer) => {
-                let way = tables.peer(peer)?.way.as_ref()?;
-                (Exit::Tunnel(way), way.mtu)
+        let (exit, mtu) = if let Some(peer) = advice.peer() {
+            if sender == Some(peer) {
+                return None;
             }
-            Action::Deliver(hop) => {
-                let hop = tables.hop(hop)?;
-                let (header, mtu) = hop.way.as_ref()?;
-                (Exit::Plain(hop.port, header), *mtu)
-            }
-            Action::Encap(_) | Action::Local => return None,
+            let way = tables.peer(peer)?.way.as_ref()?;
+            (Exit::Tunnel(way), way.mtu)
+        } else {
+            let hop = tables.hop(advice.hop()?)?;
+            let (header, mtu) = hop.way.as_ref()?;
+            (Exit::Plain(hop.port, header), *mtu)
         };
-        (ip.total_len <= mtu).then_some(exit)
+        (ip.total_len() <= mtu).then_some(exit)
+    }
+
+    /// The transport header: its ports, if it has some that count. If its checksum is unfinished it is finished.
+    #[inline(always)]
+    fn transport(&mut self, ip: Words, header: &Ipv4, rest: &mut [u8]) -> Option<[u8; 4]> {
+        if ip.is_fragment() || !flow::has_ports(ip.protocol()) {
+            return Some([0; 4]);
+        }
+        let payload_len = usize::from(ip.total_len()) - ipv4::LEN;
+        if partial::may_be_partial(ip, payload_len, rest)? {
+            self.finish(rest.get_mut(..payload_len)?, header.addresses(), &Ip::of(header));
+        }
+        rest.first_chunk().copied()
     }
 }
 
-/// Headers at their usual places, lengths that agree with each other, header checksums that hold.
-#[inline]
-fn is_plain_vxlan(frame: &EncapsulatedV4, len: usize) -> bool {
-    let h = &frame.outer;
-    let total = h.ip.total_len.get();
-    h.eth.ethertype.get() == eth::IPV4
-        && h.inner.ethertype.get() == eth::IPV4
-        && h.ip.protocol == protocol::UDP
-        && !h.ip.is_fragment()
-        && h.ip.is_plain()
-        && frame.ip.is_plain()
-        && usize::from(total) + eth::LEN <= len
-        && usize::from(h.udp.len.get()) + ipv4::LEN == usize::from(total)
-        && u32::from(frame.ip.total_len.get()) + u32::from(OVERHEAD_V4) <= u32::from(total)
+/// Writes a peer's headers in front of an IP packet.
+#[inline(always)]
+fn put_on(room: &mut OuterV4, way: &Way, ip: Words, ports: [u8; 4]) {
+    super::forward::put_on(room, way, flow::source_port(ip, ports), ip.total_len(), ip.tos());
 }
 
 /// Verifies the outer UDP checksum; `rest` is what follows the headers.
-#[inline]
-fn verify_outer(frame: &EncapsulatedV4, rest: &[u8]) -> Option<()> {
+#[inline(never)]
+fn verify_outer(frame: &StackV4, rest: &[u8]) -> Option<()> {
     let h = &frame.outer;
-    let behind = (eth::LEN + usize::from(h.ip.total_len.get())).checked_sub(size_of::<EncapsulatedV4>())?;
+    let behind = (eth::LEN + usize::from(h.ip.total_len.get())).checked_sub(stack::LEN)?;
     // all pieces but the last are even
     let headers = Sum::ZERO.bytes(h.udp.as_bytes()).bytes(h.vxlan.as_bytes()).bytes(h.inner.as_bytes());
     let datagram = headers.bytes(frame.ip.as_bytes()).bytes(rest.get(..behind)?);

@@ -17,7 +17,7 @@ impl Path<'_> {
         if !is_forwardable(ip.src) || !is_forwardable(ip.dst) {
             return Err(DropReason::Martian);
         }
-        match self.route(origin.domain(), ip.dst) {
+        match self.route(origin.domain(), ip.dst).unpack() {
             Some(Action::Encap(peer)) => self.via_peer(origin, peer, &ip, pkt),
             Some(Action::Deliver(hop)) => self.via_hop(origin, hop, &ip, pkt),
             Some(Action::Local) => self.answer(origin, &ip, pkt),

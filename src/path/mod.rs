@@ -4,25 +4,35 @@
 //! is left of either is an IP packet, which [`forward`](self) routes and gives new headers. This is the careful path,
 //! and every rule about what may pass stands in it.
 //!
-//! In front of both stands a fast path for frames of the plainest shape. It accepts or says nothing: whatever it does
-//! not forward goes the careful way from the start, and what it forwards the careful way would have forwarded to the
-//! byte. A new rule must therefore be asked there, too; `tests/fuzz.rs` compares the two on millions of packets.
+//! In front of both stands a fast path for frames of the plainest shape, which looks at a burst twice: [`Path::scout_inbound`]
+//! and [`Path::scout_outbound`] at all its frames, then [`Path::decide_inbound`] and [`Path::decide_outbound`]. Whatever it
+//! does not decide goes the careful way from the start, and what it decides the careful way would have decided to the byte.
+//! A new rule must therefore be asked there, too; `tests/fuzz.rs` compares the two on millions of packets.
 
+mod ask;
 mod fast;
 mod forward;
 mod limit;
 mod parse;
 mod partial;
+mod recent;
+mod refuse;
 mod reply;
+mod scout;
 
 pub use limit::{Limiter, Tick};
+pub use scout::Scouted;
 
 use crate::drops::DropReason;
-use crate::tables::{Action, Domain, Dscp, FlowCache, Miss, Overlay, OverlayId, PeerId, PortId, Tables, VtepKey};
+use crate::tables::{
+    Action, Domain, Dscp, FlowCache, Miss, Overlay, OverlayId, Packed, PeerId, PortId, Tables, VtepKey,
+};
 use crate::wire::checksum::Sum;
 use crate::wire::{Ipv4, Mac, Packet, ecn, eth};
+use ask::Answers;
 use core::net::Ipv4Addr;
-use parse::{Inner, Ip, Outer};
+use parse::{Inner, Ip, Outer, is_forwardable};
+use recent::{Known, Recent};
 use zerocopy::FromBytes;
 
 /// The way of a forwarded packet.
@@ -77,9 +87,15 @@ impl Origin {
     const fn domain(self) -> Domain {
         match self {
             Origin::Access { .. } => Domain(0),
-            Origin::Overlay { overlay: OverlayId(id), .. } => Domain(id.wrapping_add(1)),
+            Origin::Overlay { overlay, .. } => domain_of(overlay),
         }
     }
+}
+
+/// The side that packets from an overlay look addresses up from.
+#[inline]
+const fn domain_of(overlay: OverlayId) -> Domain {
+    Domain(overlay.0.wrapping_add(1))
 }
 
 /// What the path remembers between packets: one worker's.
@@ -91,27 +107,20 @@ pub struct Memory {
     pub limiter: Limiter,
     /// Packets whose transport checksum had to be finished.
     pub partial_checksums: u64,
-    last: LastOverlay,
+    recent: Recent,
+    answers: Answers,
 }
 
 impl Memory {
     /// An empty memory with this cache.
     pub fn new(cache: FlowCache) -> Self {
-        Self { cache, limiter: Limiter::new(), partial_checksums: 0, last: LastOverlay::default() }
-    }
-}
-
-/// The overlay of the packet before.
-#[derive(Clone, Copy, Debug)]
-struct LastOverlay {
-    key: VtepKey,
-    epoch: u32,
-    overlay: OverlayId,
-}
-
-impl Default for LastOverlay {
-    fn default() -> Self {
-        Self { key: VtepKey::default(), epoch: 0, overlay: OverlayId(0) }
+        Self {
+            cache,
+            limiter: Limiter::new(),
+            partial_checksums: 0,
+            recent: Recent::default(),
+            answers: Answers::default(),
+        }
     }
 }
 
@@ -127,19 +136,33 @@ pub struct Path<'a> {
 }
 
 impl Path<'_> {
-    /// A plain frame that came in by access port `port`.
+    /// A plain frame that came in by access port `port`: both looks at it.
     #[inline]
     pub fn outbound(&mut self, port: PortId, pkt: &mut Packet<'_>) -> Verdict {
-        match self.fast_outbound(pkt) {
+        let scouted = self.scout_outbound(pkt);
+        self.decide_outbound(port, pkt, scouted)
+    }
+
+    /// A VXLAN frame that came in by an underlay port: both looks at it.
+    #[inline]
+    pub fn inbound(&mut self, pkt: &mut Packet<'_>) -> Verdict {
+        let scouted = self.scout_inbound(pkt);
+        self.decide_inbound(pkt, scouted)
+    }
+
+    /// Second look at a plain frame that came in by access port `port`.
+    #[inline(always)]
+    pub fn decide_outbound(&mut self, port: PortId, pkt: &mut Packet<'_>, scouted: Scouted) -> Verdict {
+        match self.fast_outbound(pkt, scouted) {
             Some(verdict) => verdict,
             None => self.careful_outbound(port, pkt),
         }
     }
 
-    /// A VXLAN frame that came in by an underlay port.
-    #[inline]
-    pub fn inbound(&mut self, pkt: &mut Packet<'_>) -> Verdict {
-        match self.fast_inbound(pkt) {
+    /// Second look at a VXLAN frame that came in by an underlay port.
+    #[inline(always)]
+    pub fn decide_inbound(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Verdict {
+        match self.fast_inbound(pkt, scouted) {
             Some(verdict) => verdict,
             None => self.careful_inbound(pkt),
         }
@@ -188,17 +211,21 @@ impl Path<'_> {
         self.forward(Origin::Overlay { overlay, peer }, ip, pkt)
     }
 
-    /// The overlay that a packet is in: most often that of the packet before.
+    /// The overlay that a packet is in.
     #[inline]
     fn overlay(&mut self, outer: &Outer) -> Result<OverlayId, DropReason> {
         let key = VtepKey::v4(outer.dst, outer.udp_port, outer.vni);
-        let epoch = self.tables.epoch();
-        if self.memory.last.key == key && self.memory.last.epoch == epoch {
-            return Ok(self.memory.last.overlay);
+        match self.memory.recent.get(key, self.tables.epoch()) {
+            Some(known) => Ok(known.id),
+            None => self.learn(key).map(|known| known.id).ok_or_else(|| self.stranger(outer)),
         }
-        let Some(overlay) = self.tables.vteps().find(key) else { return Err(self.stranger(outer)) };
-        self.memory.last = LastOverlay { key, epoch, overlay };
-        Ok(overlay)
+    }
+
+    /// The overlay with this key, to be remembered.
+    #[cold]
+    fn learn(&mut self, key: VtepKey) -> Option<Known> {
+        let id = self.tables.vteps().find(key)?;
+        Some(self.memory.recent.put(key, self.tables.epoch(), id, self.tables.overlay(id)?))
     }
 
     /// Why a packet is in no overlay of ours.
@@ -228,7 +255,7 @@ impl Path<'_> {
         let Ok(frame) = inner else {
             return Err(self.peer(id, outer).err().or(inner.err()).unwrap_or(DropReason::InnerShort));
         };
-        let domain = Domain(id.0.wrapping_add(1));
+        let domain = domain_of(id);
         let peer = match self.sender(domain, frame.ip.src, id, outer.src) {
             Some(peer) => peer,
             None => {
@@ -250,13 +277,12 @@ impl Path<'_> {
     fn sender(&mut self, domain: Domain, src: Ipv4Addr, overlay: OverlayId, outer_src: Ipv4Addr) -> Option<PeerId> {
         let epoch = self.tables.epoch();
         let cached = self.memory.cache.get(domain, src, epoch);
-        let action = cached.or_else(|| self.tables.lookup(domain, src.into()));
-        let Some(Action::Encap(id)) = action else { return None };
+        let id = if cached.is_none() { self.ask(domain, src) } else { cached }.peer()?;
         let peer = self.tables.peer(id)?;
-        if peer.vtep != outer_src || peer.overlay != overlay {
+        if !peer.sends(overlay, outer_src) {
             return None;
         }
-        if cached.is_none() {
+        if cached.is_none() && is_forwardable(src) {
             self.memory.cache.put(domain, src, epoch, Action::Encap(id));
         }
         Some(id)
@@ -266,14 +292,17 @@ impl Path<'_> {
     /// whoever sends from there is not who he says (RFC 1812 §5.3.8).
     #[inline]
     fn is_claimed(&mut self, src: Ipv4Addr) -> bool {
-        match self.route(Domain(0), src) {
-            Some(Action::Encap(peer)) => {
-                let overlay = self.tables.peer(peer).and_then(|p| self.tables.overlay(p.overlay));
-                overlay.is_none_or(|o| o.source_check)
-            }
-            Some(Action::Local) => true,
-            Some(Action::Deliver(_)) | None => false,
+        let action = self.route(Domain(0), src);
+        if action.is_none() || action.hop().is_some() {
+            return false;
         }
+        self.is_watched(action)
+    }
+
+    #[cold]
+    fn is_watched(&self, action: Packed) -> bool {
+        let overlay = action.peer().and_then(|id| self.tables.peer(id)).and_then(|p| self.tables.overlay(p.overlay));
+        overlay.is_none_or(|o| o.source_check)
     }
 
     /// The peer at the outer source address.
@@ -286,7 +315,8 @@ impl Path<'_> {
     }
 
     /// Finishes an unfinished transport checksum, and counts it.
-    #[inline]
+    #[cold]
+    #[inline(never)]
     fn finish(&mut self, payload: &mut [u8], addresses: &[u8; 8], ip: &Ip) {
         self.memory.partial_checksums += u64::from(partial::finish(payload, addresses, ip));
     }
@@ -307,14 +337,21 @@ impl Path<'_> {
 
     /// The action for an address, from the cache or else from the tables. What has no route is not cached.
     #[inline]
-    fn route(&mut self, domain: Domain, addr: Ipv4Addr) -> Option<Action> {
-        let epoch = self.tables.epoch();
-        if let Some(action) = self.memory.cache.get(domain, addr, epoch) {
-            return Some(action);
+    fn route(&mut self, domain: Domain, addr: Ipv4Addr) -> Packed {
+        let action = self.memory.cache.get(domain, addr, self.tables.epoch());
+        if action.is_none() { self.look_up(domain, addr) } else { action }
+    }
+
+    /// The action for an address that the cache does not know, or knows from another epoch.
+    #[inline(never)]
+    fn look_up(&mut self, domain: Domain, addr: Ipv4Addr) -> Packed {
+        let advice = self.ask(domain, addr);
+        if let Some(action) = advice.unpack()
+            && is_forwardable(addr)
+        {
+            self.memory.cache.put(domain, addr, self.tables.epoch(), action);
         }
-        let action = self.tables.lookup(domain, addr.into())?;
-        self.memory.cache.put(domain, addr, epoch, action);
-        Some(action)
+        advice
     }
 }
 

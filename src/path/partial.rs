@@ -8,7 +8,7 @@
 use super::parse::Ip;
 use crate::drops::DropReason;
 use crate::wire::checksum::{Sum, pseudo_v4};
-use crate::wire::ipv4::protocol;
+use crate::wire::ipv4::{Words, protocol};
 
 /// Offset of the checksum in a TCP header (RFC 9293 §3.1).
 const TCP_CHECKSUM: usize = 16;
@@ -35,6 +35,23 @@ pub(super) fn finish(payload: &mut [u8], addresses: &[u8; 8], ip: &Ip) -> bool {
     }
     complete(payload, at, pseudo, ip.protocol);
     true
+}
+
+/// May the transport checksum of a TCP or UDP packet be partial? Says yes for every one that is, and rarely else. `rest`
+/// begins behind the IP header and may be longer than the payload; `None` says that the payload is too short.
+#[inline(always)]
+pub(super) fn may_be_partial(ip: Words, payload_len: usize, rest: &[u8]) -> Option<bool> {
+    let front = rest.first_chunk::<{ TCP_CHECKSUM + 2 }>()?;
+    let field = |at: usize| u16::from_ne_bytes([front[at], front[at + 1]]);
+    let (at, field) = match ip.protocol() {
+        protocol::TCP => (TCP_CHECKSUM, field(TCP_CHECKSUM)),
+        _ => (UDP_CHECKSUM, field(UDP_CHECKSUM)),
+    };
+    if payload_len < at + 2 {
+        return None;
+    }
+    let pseudo = pseudo_v4(&ip.addresses().to_le_bytes(), ip.protocol(), payload_len as u16);
+    Some(pseudo.may_fold_to(field.to_ne_bytes()))
 }
 
 /// The field already holds the pseudo-header's sum: what is missing is the complement of the sum over everything,

@@ -19,8 +19,8 @@ pub use mem::{MemPort, MemRings};
 pub use pool::{Burst, Frame, HEADROOM, Pool};
 pub use umem::{Backing, Umem};
 pub use xdp::{
-    AttachMode, MAX_PORTS, Options, PortError, QueueSpec, RingSizes, Roles, SteerCapacity, SteerCounters, SteerReason,
-    Steering, Waiter, Waker, Woken, XdpPort, ZeroCopy,
+    AttachMode, CatchCounters, Catching, MAX_PORTS, Options, PortError, QueueSpec, RingSizes, Roles, SteerCapacity,
+    SteerCounters, SteerReason, Steering, Waiter, Waker, Woken, XdpPort, ZeroCopy,
 };
 
 /// Where the chunks are that a port has handed to the kernel (or to a test's rings).
@@ -58,8 +58,8 @@ pub trait Port {
     /// the burst. Returns how many were taken.
     fn tx(&mut self, pool: &mut Pool, burst: &mut Burst) -> usize;
 
-    /// Housekeeping between bursts: tells the kernel of frames to send if it must be told (at most one system
-    /// call), takes back what was sent, refills the fill ring.
+    /// Housekeeping between bursts: tells the kernel of frames to send if it must be told (one system call, more
+    /// only where one cannot send a turn's frames), takes back what was sent, refills the fill ring.
     fn service(&mut self, pool: &mut Pool);
 
     /// Chunks this port holds.

@@ -43,6 +43,46 @@ impl Action {
     }
 }
 
+/// A packed action or none, for hot code: each question is one comparison, where a `match` would jump by a table.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Packed(pub(super) u32);
+
+impl Packed {
+    /// No action.
+    pub const NONE: Packed = Packed(0);
+
+    /// True for no action.
+    #[inline]
+    pub const fn is_none(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The peer to encapsulate for.
+    #[inline]
+    pub const fn peer(self) -> Option<PeerId> {
+        if self.0 >> ROW_BITS == 1 { Some(PeerId(self.0 & ROW)) } else { None }
+    }
+
+    /// The next hop to deliver to.
+    #[inline]
+    pub const fn hop(self) -> Option<HopId> {
+        if self.0 >> ROW_BITS == 2 { Some(HopId(self.0 & ROW)) } else { None }
+    }
+
+    /// The action spelt out.
+    #[inline]
+    pub const fn unpack(self) -> Option<Action> {
+        Action::unpack(self.0)
+    }
+}
+
+impl From<Option<Action>> for Packed {
+    #[inline]
+    fn from(action: Option<Action>) -> Self {
+        action.map_or(Packed::NONE, |a| Packed(a.pack()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

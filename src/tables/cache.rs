@@ -2,36 +2,60 @@
 
 use core::net::Ipv4Addr;
 
-use super::Action;
-use super::fib::Packed;
 use super::hash::Keyed;
+use super::{Action, Packed};
 
 const WAYS: usize = 4;
 
+/// Four entries: one cache line. An address of a domain is in one way at most.
 #[derive(Clone, Copy, Default)]
-struct Entry {
-    key: u64,
-    epoch: u32,
-    action: Packed,
+#[repr(C, align(64))]
+struct Set {
+    addrs: [u32; WAYS],
+    domains: [u32; WAYS],
+    /// In which each entry was last known to hold; 0 in a way that was never written.
+    epochs: [u32; WAYS],
+    actions: [u32; WAYS],
 }
-
-/// Four entries: one cache line.
-#[derive(Clone, Copy, Default)]
-#[repr(align(64))]
-struct Set([Entry; WAYS]);
 
 const _: () = assert!(size_of::<Set>() == 64);
 
+impl Set {
+    /// All ways at once, in vectors: which of them has the address is a matter of chance, and no branch could guess it.
+    #[inline(always)]
+    fn get(&self, domain: Domain, addr: Ipv4Addr, epoch: u32) -> Packed {
+        let (addr, domain) = (word(addr), u32::from(domain.0));
+        let mut action = 0;
+        for way in 0..WAYS {
+            let same = (self.addrs[way] ^ addr) | (self.domains[way] ^ domain) | (self.epochs[way] ^ epoch);
+            action |= self.actions[way] & u32::from(same == 0).wrapping_neg();
+        }
+        Packed(action)
+    }
+
+    /// The way that has the address, of whatever epoch.
+    #[inline]
+    fn way(&self, domain: Domain, addr: Ipv4Addr) -> Option<usize> {
+        (0..WAYS).find(|way| self.addrs[*way] == word(addr) && self.domains[*way] == u32::from(domain.0))
+    }
+}
+
+/// An address as it lies in memory.
+#[inline]
+const fn word(addr: Ipv4Addr) -> u32 {
+    u32::from_ne_bytes(addr.octets())
+}
+
 /// Which side of the gateway looks an address up: an overlay's number plus one, or 0 for the access side.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Default, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Domain(pub u16);
 
 /// A set-associative cache of fixed size, keyed on (domain, address): never on ports, so that connections, port scans
 /// and SYN floods leave it alone. What is in it are addresses that packets went to or came from, and that have a route.
 ///
 /// The hash is keyed per boot, so that nobody outside can aim at one set. An entry of another epoch than the tables'
-/// reads as a miss: publishing new tables empties the cache without touching it. Addresses without a route are never
-/// inserted.
+/// reads as a miss, so that publishing new tables touches nothing here; whoever finds that it still holds renews it.
+/// Addresses without a route are never inserted.
 pub struct FlowCache {
     sets: Box<[Set]>,
     mask: u64,
@@ -51,31 +75,52 @@ impl FlowCache {
         Self { sets: vec![Set::default(); sets].into(), mask: sets as u64 - 1, hasher }
     }
 
-    /// The remembered action.
-    #[inline]
-    pub fn get(&self, domain: Domain, dst: Ipv4Addr, epoch: u32) -> Option<Action> {
-        let key = key(domain, dst);
-        let set = self.sets.get((self.hasher.hash(key) & self.mask) as usize)?;
-        set.0.iter().find(|e| e.key == key && e.epoch == epoch).and_then(|e| e.action.action())
+    /// The set for an address.
+    #[inline(always)]
+    fn place(&self, domain: Domain, addr: Ipv4Addr) -> usize {
+        (self.hasher.hash(key(domain, addr)) & self.mask) as usize
     }
 
-    /// Remembers an action. Takes the place of an entry of another epoch if the set has one, of a pseudo-random one
-    /// otherwise: one set is touched and nothing moves.
-    #[inline]
-    pub fn put(&mut self, domain: Domain, dst: Ipv4Addr, epoch: u32, action: Action) {
-        let key = key(domain, dst);
-        let hash = self.hasher.hash(key);
-        if let Some(set) = self.sets.get_mut((hash & self.mask) as usize) {
-            let way = set.0.iter().position(|e| e.epoch != epoch).unwrap_or((hash >> 62) as usize % WAYS);
-            set.0[way] = Entry { key, epoch, action: Packed::new(action) };
+    /// The remembered action.
+    #[inline(always)]
+    pub fn get(&self, domain: Domain, addr: Ipv4Addr, epoch: u32) -> Packed {
+        self.sets.get(self.place(domain, addr)).map_or(Packed::NONE, |set| set.get(domain, addr, epoch))
+    }
+
+    /// The action remembered in another epoch, if any, and that epoch.
+    pub fn older(&self, domain: Domain, addr: Ipv4Addr) -> Option<(Packed, u32)> {
+        let set = &self.sets[self.place(domain, addr)];
+        let way = set.way(domain, addr).filter(|way| set.epochs[*way] != 0)?;
+        Some((Packed(set.actions[way]), set.epochs[way]))
+    }
+
+    /// Says that what is remembered of an address holds in this epoch, too.
+    pub fn renew(&mut self, domain: Domain, addr: Ipv4Addr, epoch: u32) {
+        let place = self.place(domain, addr);
+        let set = &mut self.sets[place];
+        if let Some(way) = set.way(domain, addr) {
+            set.epochs[way] = epoch;
         }
+    }
+
+    /// Remembers an action. Takes the place of what was known of this address, else of an entry of another epoch if
+    /// the set has one, of a pseudo-random one otherwise: one set is touched and nothing moves.
+    #[inline]
+    pub fn put(&mut self, domain: Domain, addr: Ipv4Addr, epoch: u32, action: Action) {
+        let hash = self.hasher.hash(key(domain, addr));
+        let Some(set) = self.sets.get_mut((hash & self.mask) as usize) else { return };
+        let way = set
+            .way(domain, addr)
+            .or_else(|| set.epochs.iter().position(|e| *e != epoch))
+            .unwrap_or((hash >> 62) as usize % WAYS);
+        (set.addrs[way], set.domains[way], set.epochs[way], set.actions[way]) =
+            (word(addr), u32::from(domain.0), epoch, action.pack());
     }
 }
 
-/// Never 0: the key of an entry that was never written.
 #[inline]
-fn key(domain: Domain, dst: Ipv4Addr) -> u64 {
-    1 << 63 | u64::from(domain.0) << 32 | u64::from(dst.to_bits())
+fn key(domain: Domain, addr: Ipv4Addr) -> u64 {
+    u64::from(domain.0) << 32 | u64::from(word(addr))
 }
 
 #[cfg(test)]
@@ -95,11 +140,24 @@ mod tests {
     fn what_was_put_is_found_in_its_domain_and_epoch_only() {
         let mut c = cache(1024);
         c.put(Domain(1), pod(1), 7, Action::Encap(PeerId(9)));
-        assert_eq!(c.get(Domain(1), pod(1), 7), Some(Action::Encap(PeerId(9))));
-        assert_eq!(c.get(Domain(2), pod(1), 7), None);
-        assert_eq!(c.get(Domain(1), pod(2), 7), None);
-        assert_eq!(c.get(Domain(1), pod(1), 8), None);
-        assert_eq!(c.get(Domain(0), Ipv4Addr::UNSPECIFIED, 0), None, "an entry never written is no entry");
+        assert_eq!(c.get(Domain(1), pod(1), 7).unpack(), Some(Action::Encap(PeerId(9))));
+        assert_eq!(c.get(Domain(2), pod(1), 7).unpack(), None);
+        assert_eq!(c.get(Domain(1), pod(2), 7).unpack(), None);
+        assert_eq!(c.get(Domain(1), pod(1), 8).unpack(), None);
+        assert_eq!(c.get(Domain(0), Ipv4Addr::UNSPECIFIED, 0).unpack(), None, "an entry never written is no entry");
+    }
+
+    #[test]
+    fn what_an_older_epoch_knew_can_be_renewed() {
+        let mut c = cache(16);
+        assert_eq!(c.older(Domain(0), Ipv4Addr::UNSPECIFIED), None, "an entry never written is no entry");
+        c.put(Domain(1), pod(1), 7, Action::Local);
+        let (advice, then) = c.older(Domain(1), pod(1)).unwrap();
+        assert_eq!((advice.unpack(), then, c.older(Domain(2), pod(1))), (Some(Action::Local), 7, None));
+        c.renew(Domain(1), pod(1), 9);
+        c.renew(Domain(1), pod(2), 9);
+        assert!(c.get(Domain(1), pod(1), 7).is_none() && c.get(Domain(1), pod(2), 9).is_none());
+        assert_eq!(c.get(Domain(1), pod(1), 9).unpack(), Some(Action::Local));
     }
 
     #[test]
@@ -109,8 +167,8 @@ mod tests {
             c.put(Domain(0), pod(n), 1, Action::Local);
         }
         c.put(Domain(0), pod(9), 2, Action::Local);
-        assert!(c.get(Domain(0), pod(9), 2).is_some());
-        assert_eq!((0..4).filter(|&n| c.get(Domain(0), pod(n), 1).is_some()).count(), 3);
+        assert!(c.get(Domain(0), pod(9), 2).unpack().is_some());
+        assert_eq!((0..4).filter(|&n| c.get(Domain(0), pod(n), 1).unpack().is_some()).count(), 3);
     }
 
     #[test]
@@ -119,7 +177,8 @@ mod tests {
         for n in 0..8_192 {
             c.put(Domain(3), pod(n), 1, Action::Encap(PeerId(n)));
         }
-        let found = (0..8_192).filter(|&n| c.get(Domain(3), pod(n), 1) == Some(Action::Encap(PeerId(n)))).count();
+        let found =
+            (0..8_192).filter(|&n| c.get(Domain(3), pod(n), 1).unpack() == Some(Action::Encap(PeerId(n)))).count();
         assert!(found > 8_192 * 85 / 100, "{found}");
     }
 }

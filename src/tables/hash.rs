@@ -18,9 +18,8 @@ impl Keyed {
     /// The hash of a 64-bit key.
     #[inline]
     pub fn hash(&self, key: u64) -> u64 {
-        let mut folded = self.build_hasher();
-        folded.write_u64(key);
-        folded.finish()
+        let product = u128::from(self.high) * u128::from(key ^ self.low);
+        product as u64 ^ (product >> 64) as u64
     }
 }
 

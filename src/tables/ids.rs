@@ -5,7 +5,7 @@
 pub struct PortId(pub u8);
 
 /// Index of an overlay.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Default, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct OverlayId(pub u16);
 
 /// Index of a peer: one remote VTEP of one overlay with one inner MAC address.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 pub mod action;
 pub mod cache;
+pub mod changes;
 pub mod fib;
 pub mod handover;
 pub mod hash;
@@ -15,7 +16,7 @@ pub mod slab;
 pub mod sources;
 pub mod vteps;
 
-pub use action::Action;
+pub use action::{Action, Packed};
 pub use cache::{Domain, FlowCache};
 pub use fib::{Fib, FibWriter};
 pub use ids::{HopId, OverlayId, PeerId, PortId};
@@ -24,6 +25,7 @@ pub use peer::{NextHop, Peer, PortFacts, Way};
 pub use vteps::{Miss, VtepKey, Vteps};
 
 use crate::wire::Prefix;
+use changes::Changes;
 use slab::Slab;
 use sources::Sources;
 
@@ -32,6 +34,7 @@ use sources::Sources;
 pub struct Tables {
     epoch: u32,
     fib: Fib,
+    changes: Changes,
     overlays: Arc<[Overlay]>,
     vteps: Arc<Vteps>,
     peers: Slab<Peer>,
@@ -52,6 +55,15 @@ impl Tables {
     #[inline]
     pub fn lookup(&self, _domain: Domain, dst: IpAddr) -> Option<Action> {
         self.fib.lookup(dst)
+    }
+
+    /// True if [`lookup`](Self::lookup) says for `dst` what it said in version `epoch`. It may be false though nothing
+    /// changed, never true though something did, as long as `epoch` is less than 2³² versions old.
+    ///
+    /// Only the advice counts: a row that an action names may have another content, or be gone.
+    #[inline]
+    pub fn unchanged_since(&self, _domain: Domain, dst: IpAddr, epoch: u32) -> bool {
+        self.changes.unchanged_since(dst, epoch, self.epoch)
     }
 
     /// Our VTEPs.
@@ -117,6 +129,7 @@ impl TablesWriter {
         let next = Tables {
             epoch: 0,
             fib: fib.current().clone(),
+            changes: Changes::new(0),
             vteps: Arc::new(Vteps::of(&overlays)),
             overlays: overlays.into(),
             peers: Slab::default(),
@@ -132,6 +145,7 @@ impl TablesWriter {
         let epoch = self.next.epoch;
         *self = Self::new(overlays, self.next.ports.to_vec());
         self.next.epoch = epoch;
+        self.next.changes = Changes::new(self.coming());
     }
 
     /// Replaces the facts about the ports.
@@ -144,12 +158,16 @@ impl TablesWriter {
 
     /// Adds or replaces a route.
     pub fn set_route(&mut self, prefix: Prefix, action: Action) {
-        self.dirty |= self.fib.insert(prefix, action) != Some(action);
+        if self.fib.insert(prefix, action) != Some(action) {
+            self.changed(&prefix);
+        }
     }
 
     /// Removes a route; one that is not there is no error.
     pub fn remove_route(&mut self, prefix: &Prefix) {
-        self.dirty |= self.fib.remove(prefix).is_some();
+        if self.fib.remove(prefix).is_some() {
+            self.changed(prefix);
+        }
     }
 
     /// Writes or clears a peer.
@@ -195,10 +213,21 @@ impl TablesWriter {
     /// The next version, with all changes so far.
     pub fn publish(&mut self) -> Tables {
         self.dirty = false;
-        // 0 is the epoch of cache entries that were never written; after 2³² versions it is skipped
-        self.next.epoch = self.next.epoch.wrapping_add(1).max(1);
+        self.next.epoch = self.coming();
         self.next.fib = self.fib.current().clone();
         self.next.clone()
+    }
+
+    /// The number of the version being written. 0 is the epoch of cache entries that were never written; after 2³²
+    /// versions it is skipped.
+    fn coming(&self) -> u32 {
+        self.next.epoch.wrapping_add(1).max(1)
+    }
+
+    fn changed(&mut self, prefix: &Prefix) {
+        let coming = self.coming();
+        self.next.changes.note(prefix, coming);
+        self.dirty = true;
     }
 }
 
@@ -238,5 +267,29 @@ mod tests {
         }
         w.reset(vec![]);
         assert!(w.is_dirty());
+    }
+
+    #[test]
+    fn what_was_learned_stays_true_until_a_route_for_it_changes() {
+        let mut w = TablesWriter::new(vec![], vec![]);
+        let (here, there) = (IpAddr::from([10, 1, 1, 1]), IpAddr::from([10, 1, 2, 1]));
+        let prefix: Prefix = "10.1.1.0/24".parse().unwrap();
+        w.set_route(prefix, Action::Local);
+        let first = w.publish();
+        let unchanged = |t: &Tables, dst| t.unchanged_since(Domain(0), dst, first.epoch());
+        assert!(unchanged(&first, here));
+        w.set_hop(HopId(1), Some(NextHop { port: PortId(0), addr: here, way: None }));
+        w.set_route(prefix, Action::Local);
+        let second = w.publish();
+        assert!(unchanged(&second, here), "a row is written, no route changes");
+        w.set_route(prefix, Action::Deliver(HopId(1)));
+        let third = w.publish();
+        assert_eq!((unchanged(&third, here), unchanged(&third, there)), (false, true));
+        assert!(third.unchanged_since(Domain(0), here, third.epoch()));
+        w.remove_route(&prefix);
+        assert!(!w.publish().unchanged_since(Domain(0), here, third.epoch()));
+        w.reset(vec![]);
+        let last = w.publish();
+        assert!(!unchanged(&last, there) && last.unchanged_since(Domain(0), there, last.epoch()), "all is new");
     }
 }

@@ -19,6 +19,14 @@ pub struct Peer {
     pub way: Option<Way>,
 }
 
+impl Peer {
+    /// Does what arrives from `source` in this overlay come from this peer?
+    #[inline]
+    pub fn sends(&self, overlay: OverlayId, source: Ipv4Addr) -> bool {
+        self.overlay == overlay && self.vtep == source
+    }
+}
+
 /// How packets reach a peer. All of it is worked out by the control plane; the data path copies and patches.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Way {

@@ -1,5 +1,6 @@
 //! Rows that many versions share.
 
+use core::array;
 use std::sync::Arc;
 
 const CHUNK: usize = 64;
@@ -7,7 +8,7 @@ const CHUNK: usize = 64;
 /// A growing array of rows in chunks that versions share; a write copies one chunk, a clone copies none.
 #[derive(Clone, Debug)]
 pub struct Slab<T> {
-    chunks: Vec<Arc<[Option<T>]>>,
+    chunks: Vec<Arc<[Option<T>; CHUNK]>>,
 }
 
 impl<T> Default for Slab<T> {
@@ -21,14 +22,14 @@ impl<T: Clone> Slab<T> {
     #[inline]
     pub fn get(&self, row: u32) -> Option<&T> {
         let row = row as usize;
-        self.chunks.get(row / CHUNK)?.get(row % CHUNK)?.as_ref()
+        self.chunks.get(row / CHUNK)?[row % CHUNK].as_ref()
     }
 
     /// Writes or clears a row.
     pub fn set(&mut self, row: u32, value: Option<T>) {
         let row = row as usize;
         while self.chunks.len() <= row / CHUNK {
-            self.chunks.push(vec![None; CHUNK].into());
+            self.chunks.push(Arc::new(array::from_fn(|_| None)));
         }
         Arc::make_mut(&mut self.chunks[row / CHUNK])[row % CHUNK] = value;
     }

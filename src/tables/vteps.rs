@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::hash::Keyed;
 use super::{Overlay, OverlayId};
-use crate::wire::Vni;
+use crate::wire::{OuterV4, Vni};
 
 /// Why a packet is for none of our VTEPs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,17 +16,33 @@ pub enum Miss {
     Vni,
 }
 
-/// Address, UDP port and VNI of an overlay's end, as one number.
+/// Address, UDP port and VNI of an overlay's end, as they lie on the wire.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
-pub struct VtepKey(u128);
+pub struct VtepKey {
+    local: [u8; 4],
+    vni: u32,
+    udp_port: [u8; 2],
+}
 
 impl VtepKey {
     /// The key of an IPv4 VTEP.
     #[inline]
     pub const fn v4(local: Ipv4Addr, udp_port: u16, vni: Vni) -> Self {
-        // 1 in front, so that no key equals the default one
-        let end = 1 << 48 | (local.to_bits() as u64) << 16 | udp_port as u64;
-        Self((end as u128) << 64 | vni.get() as u128)
+        let [a, b, c] = vni.octets();
+        Self { local: local.octets(), udp_port: udp_port.to_be_bytes(), vni: u32::from_le_bytes([a, b, c, 0]) }
+    }
+
+    /// The key of the VTEP that a packet is for; what its VXLAN header says counts only if it says that it has a VNI.
+    #[inline(always)]
+    pub fn of(outer: &OuterV4) -> Self {
+        Self { local: outer.ip.dst, udp_port: outer.udp.dst.to_bytes(), vni: outer.vxlan.vni_word() }
+    }
+
+    /// A small number for small tables.
+    #[inline(always)]
+    pub const fn spread(self) -> usize {
+        // VNIs and addresses of neighbours differ in their last octets
+        (self.vni >> 16 ^ self.local[3] as u32) as usize
     }
 }
 

@@ -42,6 +42,13 @@ impl Mac {
 
     const EXPECTED: &'static str = "a MAC address (six hex octets, such as 02:00:00:00:00:01)";
 
+    /// The address in one word, its first octet lowest.
+    #[inline]
+    pub const fn word(self) -> u64 {
+        let [a, b, c, d, e, f] = self.0;
+        u64::from_le_bytes([a, b, c, d, e, f, 0, 0])
+    }
+
     /// True for group addresses (IEEE 802: the I/G bit), broadcast included.
     #[inline]
     pub const fn is_multicast(self) -> bool {

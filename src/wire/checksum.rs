@@ -50,26 +50,18 @@ impl Sum {
         Sum(self.0 + u16::from_ne_bytes(w) as u64)
     }
 
-    /// Adds the fixed part of an IPv4 header: [`Sum::bytes`] without its loop.
-    #[inline]
-    pub const fn header(self, h: &[u8; 20]) -> Sum {
-        let [a, b, c, d, e, f, g, i, rest @ ..] = *h;
-        let [j, k, l, m, n, o, p, q, r, s, t, u] = rest;
-        let first = u64::from_ne_bytes([a, b, c, d, e, f, g, i]);
-        let second = u64::from_ne_bytes([j, k, l, m, n, o, p, q]);
-        let third = u32::from_ne_bytes([r, s, t, u]);
-        let halves = (first & 0xffff_ffff) + (first >> 32) + (second & 0xffff_ffff) + (second >> 32);
-        Sum(self.0 + halves + third as u64)
-    }
-
     /// The sum in 16 bits, not complemented, in memory order.
     #[inline]
     pub const fn fold(self) -> [u8; 2] {
         // end-around carries (RFC 1071 §2(A)), once for each halving: a carry leaves room for itself
-        let (sum, carry) = (self.0 as u32).overflowing_add((self.0 >> 32) as u32);
-        let sum = sum + carry as u32;
-        let (sum, carry) = (sum as u16).overflowing_add((sum >> 16) as u16);
-        (sum + carry as u16).to_ne_bytes()
+        fold(self.0).to_ne_bytes()
+    }
+
+    /// Could this fold to `field`? Says yes for what it folds to, and for zero in place of all ones.
+    #[inline]
+    pub const fn may_fold_to(self, field: [u8; 2]) -> bool {
+        // equal but for a multiple of 2¹⁶ − 1; sums of packets have room for one word more
+        is_zero(self.0 + !u16::from_ne_bytes(field) as u64)
     }
 
     /// The checksum to store: the complement of the folded sum.
@@ -86,9 +78,49 @@ impl Sum {
     }
 }
 
+/// The one's complement sum in 16 bits: end-around carries (RFC 1071 §2(A)), once for each halving. A carry leaves room
+/// for itself.
+#[inline]
+const fn fold(sum: u64) -> u16 {
+    let (sum, carry) = (sum as u32).overflowing_add((sum >> 32) as u32);
+    let sum = sum + carry as u32;
+    let (sum, carry) = (sum as u16).overflowing_add((sum >> 16) as u16);
+    sum + carry as u16
+}
+
+/// Does a one's complement sum fold to zero, or to all ones, which says the same? Folding keeps a sum's remainder by
+/// 2¹⁶ − 1 (the carries come back in), and to be a multiple of an odd number takes one multiplication to find out: by its
+/// inverse modulo 2⁶⁴, which takes just the multiples to the smallest numbers.
+#[inline]
+pub(super) const fn is_zero(sum: u64) -> bool {
+    const INVERSE: u64 = 0x0001_0001_0001_0001u64.wrapping_neg();
+    const _: () = assert!(INVERSE.wrapping_mul(0xffff) == 1);
+    sum.wrapping_mul(INVERSE) <= u64::MAX / 0xffff
+}
+
+/// The one's complement sum of two words of 64 bits (RFC 1071 §2(C)).
+#[inline]
+pub(super) const fn carrying(a: u64, b: u64) -> u64 {
+    let (sum, carry) = a.overflowing_add(b);
+    sum + carry as u64
+}
+
+/// The one's complement sum of two words.
+#[inline]
+pub(super) const fn carrying_word(a: u16, b: u16) -> u16 {
+    let (sum, carry) = a.overflowing_add(b);
+    sum + carry as u16
+}
+
 /// The IPv4 pseudo-header of TCP and UDP (RFC 9293 §3.1, RFC 768).
 #[inline]
 pub fn pseudo_v4(addresses: &[u8; 8], protocol: u8, length: u16) -> Sum {
+    Sum::ZERO.bytes(addresses).value(u16::from(protocol)).value(length)
+}
+
+/// The IPv6 pseudo-header of TCP, UDP and ICMPv6 (RFC 8200 §8.1).
+#[inline]
+pub fn pseudo_v6(addresses: &[u8; 32], protocol: u8, length: u16) -> Sum {
     Sum::ZERO.bytes(addresses).value(u16::from(protocol)).value(length)
 }
 
@@ -139,8 +171,17 @@ mod tests {
         }
 
         #[test]
-        fn a_header_is_bytes(data: [u8; 20]) {
-            prop_assert_eq!(Sum::ZERO.header(&data).fold(), Sum::ZERO.bytes(&data).fold());
+        fn what_folds_to_a_field_may(data in proptest::collection::vec(any::<u8>(), 1..60), other: [u8; 2]) {
+            let sum = Sum::ZERO.bytes(&data);
+            prop_assert!(sum.may_fold_to(sum.fold()));
+            let same = |f: [u8; 2]| u16::from_ne_bytes(f) % 0xffff;
+            prop_assert_eq!(sum.may_fold_to(other), same(other) == same(sum.fold()));
+        }
+
+        #[test]
+        fn zeroes_are_what_folds_to_them(sum: u64, multiple in 0..u64::MAX / 0xffff) {
+            prop_assert_eq!(is_zero(sum), matches!(fold(sum), 0 | 0xffff));
+            prop_assert!(is_zero(multiple * 0xffff));
         }
 
         #[test]

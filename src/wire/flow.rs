@@ -1,6 +1,6 @@
 //! The entropy of a flow: what the outer UDP source port is made of.
 
-use super::ipv4::{Ipv4, protocol};
+use super::ipv4::{Ipv4, Words, protocol};
 
 /// First port of the range that RFC 7348 §5 recommends (RFC 6335: the dynamic ports), which ends at 65535.
 pub const FIRST_PORT: u16 = 49_152;
@@ -11,19 +11,31 @@ pub const FIRST_PORT: u16 = 49_152;
 /// one datagram, and all fragmented datagrams between two hosts, share a path.
 #[inline]
 pub fn source_port_v4(ip: &Ipv4, payload: &[u8]) -> u16 {
-    let addresses = u64::from_ne_bytes(*ip.addresses());
     let ports = match payload.first_chunk::<4>() {
-        Some(p) if !ip.is_fragment() && matches!(ip.protocol, protocol::TCP | protocol::UDP) => u32::from_ne_bytes(*p),
-        _ => 0,
+        Some(ports) if !ip.is_fragment() && has_ports(ip.protocol) => *ports,
+        _ => [0; 4],
     };
-    FIRST_PORT | (mix(addresses, u64::from(ports) << 8 | u64::from(ip.protocol)) & 0x3fff) as u16
+    source_port(ip.words(), ports)
+}
+
+/// The same, given the first four bytes of the payload if they are ports that count, zeroes otherwise.
+#[inline]
+pub const fn source_port(ip: Words, ports: [u8; 4]) -> u16 {
+    let flow = mix(ip.addresses(), (u32::from_le_bytes(ports) as u64) << 8 | ip.protocol() as u64);
+    FIRST_PORT | (flow & 0x3fff) as u16
+}
+
+/// Does the payload of this protocol begin with source and destination port?
+#[inline]
+pub const fn has_ports(protocol: u8) -> bool {
+    matches!(protocol, protocol::TCP | protocol::UDP)
 }
 
 /// A folded multiply: each input bit reaches the low half of the result.
 #[inline]
-fn mix(a: u64, b: u64) -> u64 {
+const fn mix(a: u64, b: u64) -> u64 {
     // Odd constants without structure: the fractional parts of √2 and √3.
-    let product = u128::from(a ^ 0x6a09_e667_f3bc_c909) * u128::from(b ^ 0xbb67_ae85_84ca_a73b);
+    let product = (a ^ 0x6a09_e667_f3bc_c909) as u128 * (b ^ 0xbb67_ae85_84ca_a73b) as u128;
     let folded = (product as u64) ^ (product >> 64) as u64;
     folded ^ folded >> 32
 }

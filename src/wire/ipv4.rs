@@ -53,6 +53,84 @@ pub struct Ipv4 {
     pub dst: [u8; 4],
 }
 
+/// A header in words: hot code takes its fields from registers.
+#[derive(Clone, Copy, Debug)]
+pub struct Words {
+    /// Version to fragment offset, the first octet lowest.
+    first: u64,
+    /// TTL to source address.
+    second: u64,
+    /// Destination address.
+    third: u32,
+}
+
+impl Words {
+    /// True for a header without options whose checksum is right and whose total length is at least its own: what
+    /// [`Ipv4::parse`] accepts, apart from options and from what lies behind the header.
+    #[inline]
+    pub const fn is_plain(self) -> bool {
+        // with a version in it a header is not all zeroes: its sum folds to all ones, or is wrong
+        let sum = checksum::carrying(checksum::carrying(self.first, self.second), self.third as u64);
+        self.first as u8 == PLAIN && self.total_len() as usize >= LEN && checksum::is_zero(sum)
+    }
+
+    /// The header that these are the words of.
+    pub const fn header(self) -> Ipv4 {
+        let [a, b, c, d, e, f, g, h] = self.first.to_le_bytes();
+        let [i, j, k, l, m, n, o, p] = self.second.to_le_bytes();
+        let [q, r, s, t] = self.third.to_le_bytes();
+        zerocopy::transmute!([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t])
+    }
+
+    /// DSCP and ECN.
+    #[inline]
+    pub const fn tos(self) -> u8 {
+        (self.first >> 8) as u8
+    }
+
+    /// Length of the packet with its header.
+    #[inline]
+    pub const fn total_len(self) -> u16 {
+        ((self.first >> 16) as u16).swap_bytes()
+    }
+
+    /// True for every piece of a fragmented datagram.
+    #[inline]
+    pub const fn is_fragment(self) -> bool {
+        (self.first >> 48) as u16 & (MORE_FRAGMENTS | OFFSET).swap_bytes() != 0
+    }
+
+    /// Time to live.
+    #[inline]
+    pub const fn ttl(self) -> u8 {
+        self.second as u8
+    }
+
+    /// Payload protocol.
+    #[inline]
+    pub const fn protocol(self) -> u8 {
+        (self.second >> 8) as u8
+    }
+
+    /// Both addresses, the source lowest.
+    #[inline]
+    pub const fn addresses(self) -> u64 {
+        self.second >> 32 | (self.third as u64) << 32
+    }
+
+    /// Source address.
+    #[inline]
+    pub const fn source(self) -> Ipv4Addr {
+        Ipv4Addr::from_octets(((self.second >> 32) as u32).to_le_bytes())
+    }
+
+    /// Destination address.
+    #[inline]
+    pub const fn destination(self) -> Ipv4Addr {
+        Ipv4Addr::from_octets(self.third.to_le_bytes())
+    }
+}
+
 /// What can be wrong with a header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Malformed {
@@ -76,11 +154,15 @@ impl Ipv4 {
         let fixed = bytes.first_chunk::<LEN>().ok_or(Malformed::Short)?;
         let ip: &Ipv4 = zerocopy::transmute_ref!(fixed);
         let total = usize::from(ip.total_len.get());
-        let sum = if ip.version_ihl == PLAIN { Sum::ZERO.header(fixed) } else { ip.sum_with_options(bytes)? };
+        let intact = if ip.version_ihl == PLAIN {
+            Sum::ZERO.bytes(fixed).is_intact()
+        } else {
+            ip.sum_with_options(bytes)?.is_intact()
+        };
         if total < ip.header_len() || total > bytes.len() {
             return Err(Malformed::Header);
         }
-        if sum.is_intact() { Ok(ip) } else { Err(Malformed::Checksum) }
+        if intact { Ok(ip) } else { Err(Malformed::Checksum) }
     }
 
     /// The header's sum when it is no plain one: with options, or malformed.
@@ -93,13 +175,16 @@ impl Ipv4 {
         Ok(Sum::ZERO.bytes(header))
     }
 
-    /// True for a header without options whose checksum is right and whose total length is at least its own: what
-    /// [`Ipv4::parse`] accepts, apart from options and from what lies behind the header.
+    /// The header without its options, in words.
     #[inline]
-    pub fn is_plain(&self) -> bool {
-        self.version_ihl == PLAIN
-            && usize::from(self.total_len.get()) >= LEN
-            && Sum::ZERO.header(zerocopy::transmute_ref!(self)).is_intact()
+    pub fn words(&self) -> Words {
+        let [a, b, c, d, e, f, g, h, rest @ ..]: [u8; LEN] = zerocopy::transmute!(*self);
+        let [i, j, k, l, m, n, o, p, q, r, s, t] = rest;
+        Words {
+            first: u64::from_le_bytes([a, b, c, d, e, f, g, h]),
+            second: u64::from_le_bytes([i, j, k, l, m, n, o, p]),
+            third: u32::from_le_bytes([q, r, s, t]),
+        }
     }
 
     /// Bytes of header, options included.
@@ -151,9 +236,10 @@ impl Ipv4 {
     /// end-around carry, and zero instead of all ones.
     #[inline]
     pub fn decrement_ttl(&mut self) {
+        const STEP: u32 = u16::from_ne_bytes([1, 0]) as u32;
         self.ttl = self.ttl.wrapping_sub(1);
-        let sum = u32::from(u16::from_be_bytes(self.checksum)) + 0x0100;
-        self.checksum = ((sum + u32::from(sum >= 0xffff)) as u16).to_be_bytes();
+        let sum = u32::from(u16::from_ne_bytes(self.checksum)) + STEP;
+        self.checksum = ((sum + u32::from(sum >= 0xffff)) as u16).to_ne_bytes();
     }
 
     /// Replaces the TOS octet and patches the checksum.
@@ -222,6 +308,25 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn words_say_what_the_header_says(bytes: [u8; LEN], mend: bool) {
+            let mut bytes = bytes;
+            if mend {
+                bytes[0] = PLAIN;
+                bytes[10..12].fill(0);
+                let sum = Sum::ZERO.bytes(&bytes).checksum();
+                bytes[10..12].copy_from_slice(&sum);
+            }
+            let (ip, mut long) = (Ipv4::read_from_bytes(&bytes).unwrap(), bytes.to_vec());
+            long.resize(65_535, 0);
+            let w = ip.words();
+            prop_assert_eq!(w.header(), ip);
+            prop_assert_eq!(w.is_plain(), ip.version_ihl == PLAIN && Ipv4::parse(&long).is_ok());
+            prop_assert_eq!((w.tos(), w.total_len(), w.is_fragment()), (ip.tos, ip.total_len.get(), ip.is_fragment()));
+            prop_assert_eq!((w.ttl(), w.protocol()), (ip.ttl, ip.protocol));
+            prop_assert_eq!((w.source(), w.destination()), (ip.source(), ip.destination()));
+        }
+
         #[test]
         fn a_decremented_ttl_is_an_updated_word(ttl in 1u8.., checksum: [u8; 2], protocol: u8) {
             let mut bytes = header(ttl, 0);

@@ -5,7 +5,7 @@ use core::net::Ipv4Addr;
 use zerocopy::byteorder::network_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::checksum::Sum;
+use super::checksum::{Sum, carrying_word};
 use super::{Ethernet, Ipv4, Mac, Udp, Vni, Vxlan, eth, ipv4, udp, vxlan};
 
 /// Outer Ethernet, IPv4, UDP and VXLAN headers and the inner Ethernet header: 64 bytes, one cache line.
@@ -22,26 +22,6 @@ pub struct OuterV4 {
     pub vxlan: Vxlan,
     /// To the remote VTEP's MAC, from ours.
     pub inner: Ethernet,
-}
-
-/// A whole stack of headers as it stands at the front of most VXLAN frames: no options, no tags.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C)]
-pub struct EncapsulatedV4 {
-    /// Everything in front of the inner IP packet.
-    pub outer: OuterV4,
-    /// The inner IP header.
-    pub ip: Ipv4,
-}
-
-/// The headers at the front of most plain frames.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C)]
-pub struct PlainV4 {
-    /// The link header.
-    pub eth: Ethernet,
-    /// The IP header.
-    pub ip: Ipv4,
 }
 
 /// Bytes of [`OuterV4`].
@@ -106,8 +86,8 @@ impl OuterV4 {
         const UDP_OVERHEAD: u16 = (udp::LEN + vxlan::LEN + eth::LEN) as u16;
         const IP_OVERHEAD: u16 = UDP_OVERHEAD + ipv4::LEN as u16;
         let total = inner_len.wrapping_add(IP_OVERHEAD);
-        let [a, b] = self.ip.checksum;
-        self.ip.checksum = Sum::ZERO.word([!a, !b]).value(total).value(u16::from(tos)).checksum();
+        let sum = carrying_word(!u16::from_ne_bytes(self.ip.checksum), total.to_be());
+        self.ip.checksum = (!carrying_word(sum, u16::from(tos).to_be())).to_ne_bytes();
         self.ip.tos |= tos;
         self.ip.total_len = U16::new(total);
         self.udp.src = U16::new(source_port);

@@ -126,6 +126,25 @@ impl<'a> Packet<'a> {
         self.span.len = self.len().min(len) as u16;
     }
 
+    /// `N` bytes of the chunk that begin `back` bytes before the packet, and what follows them up to the chunk's end:
+    /// both may reach well beyond the packet's.
+    #[inline]
+    pub fn reach<const N: usize>(&mut self, back: usize) -> Option<(&mut [u8; N], &mut [u8])> {
+        let at = self.headroom().checked_sub(back)?;
+        if at + N > self.chunk.len() {
+            return None;
+        }
+        self.chunk.get_mut(at..)?.split_first_chunk_mut()
+    }
+
+    /// Says where in the chunk the packet lies from now on. A span that reaches past the chunk leaves a packet without
+    /// bytes.
+    #[inline]
+    pub fn set_span(&mut self, head: usize, len: usize) {
+        debug_assert!(head + len <= self.chunk.len());
+        *self.span = Span { head: head as u16, len: len as u16 };
+    }
+
     #[inline]
     fn bounds(&self) -> (usize, usize) {
         (usize::from(self.span.head), usize::from(self.span.len))
@@ -152,6 +171,19 @@ mod tests {
         p.truncate(3);
         assert_eq!(p.bytes(), b"da");
         assert_eq!(span, Span { head: 16, len: 2 });
+    }
+
+    #[test]
+    fn what_lies_around_a_packet_is_within_reach() {
+        let mut chunk: [u8; 16] = std::array::from_fn(|n| n as u8);
+        let mut span = Span { head: 6, len: 2 };
+        let mut p = Packet::new(&mut chunk, &mut span);
+        let (front, rest) = p.reach::<8>(4).unwrap();
+        assert_eq!((&front[..], &rest[..]), (&[2, 3, 4, 5, 6, 7, 8, 9][..], &[10, 11, 12, 13, 14, 15][..]));
+        assert!(p.reach::<10>(0).is_some_and(|(_, rest)| rest.is_empty()));
+        assert!(p.reach::<11>(0).is_none() && p.reach::<1>(7).is_none());
+        p.set_span(2, 9);
+        assert_eq!(p.bytes(), [2, 3, 4, 5, 6, 7, 8, 9, 10]);
     }
 
     #[test]

@@ -34,7 +34,20 @@ impl Vxlan {
     /// receipt.
     #[inline]
     pub const fn vni(&self) -> Option<Vni> {
-        if self.flags & I == 0 { None } else { Some(Vni::from_octets(self.vni)) }
+        if self.has_vni() { Some(Vni::from_octets(self.vni)) } else { None }
+    }
+
+    /// Does the header say that it has a VNI?
+    #[inline]
+    pub const fn has_vni(&self) -> bool {
+        self.flags & I != 0
+    }
+
+    /// The octets where the VNI lies, whether there is one or not, the first one lowest.
+    #[inline(always)]
+    pub const fn vni_word(&self) -> u32 {
+        let [a, b, c] = self.vni;
+        u32::from_le_bytes([a, b, c, self.reserved_2]) & 0x00ff_ffff
     }
 }
 

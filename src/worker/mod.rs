@@ -12,7 +12,7 @@ use idle::{Idle, Rest};
 use stats::{Board, Stats};
 
 use crate::drops::DropReason;
-use crate::path::{Journey, Memory, Path, Tick, Verdict};
+use crate::path::{Journey, Memory, Path, Scouted, Tick, Verdict};
 use crate::port::{Burst, Frame, Pool, Port, Waiter};
 use crate::tables::handover::Subscriber;
 use crate::tables::hash::Keyed;
@@ -75,6 +75,8 @@ pub struct Worker<P, C = Monotonic> {
     lanes: Vec<Lane<P>>,
     pool: Pool,
     received: Burst,
+    /// What the first look found of each of them.
+    scouted: Vec<Scouted>,
     subscriber: Subscriber,
     memory: Memory,
     stats: Stats,
@@ -135,6 +137,7 @@ impl<P: Port, C: Clock> Worker<P, C> {
             lanes: ports.into_iter().map(lane).collect(),
             pool,
             received: Burst::new(settings.burst),
+            scouted: vec![Scouted::default(); settings.burst],
             subscriber,
             memory: Memory::new(FlowCache::new(settings.cache_entries, settings.hasher)),
             stats: Stats::new(count),
@@ -196,16 +199,25 @@ impl<P: Port, C: Clock> Worker<P, C> {
         got
     }
 
-    /// Decides about every frame received on port `at`.
+    /// Looks at every frame received on port `at`, then decides about each.
     #[inline]
     fn process(&mut self, at: usize, now: Tick) {
         let Some(side) = self.lanes.get(at).map(|l| l.side) else { return };
         let mut path = Path { tables: self.subscriber.tables(), memory: &mut self.memory, now };
+        for (frame, scouted) in self.received.frames_mut().zip(&mut self.scouted) {
+            let mut packet = self.pool.packet(frame);
+            *scouted = match side {
+                Side::Underlay => path.scout_inbound(&mut packet),
+                Side::Access => path.scout_outbound(&mut packet),
+            };
+        }
+        let mut scouted = self.scouted.iter();
         while let Some(mut frame) = self.received.pop_front() {
+            let scouted = scouted.next().copied().unwrap_or_default();
             let mut packet = self.pool.packet(&mut frame);
             let verdict = match side {
-                Side::Underlay => path.inbound(&mut packet),
-                Side::Access => path.outbound(PortId(at as u8), &mut packet),
+                Side::Underlay => path.decide_inbound(&mut packet, scouted),
+                Side::Access => path.decide_outbound(PortId(at as u8), &mut packet, scouted),
             };
             let (port, door) = match verdict {
                 Verdict::Send(port, journey) => (port, Door::Forwarded(journey)),

@@ -1,20 +1,15 @@
 //! The load over all journeys at once, and somebody watching it.
 
-use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
-
-use ratatui::DefaultTerminal;
-use ratatui::crossterm::event::{self, Event, KeyCode, KeyModifiers};
 
 use super::gateway::{self, Gateway};
 use super::journeys::Journey;
 use super::view::{Lane, View};
 use super::{DemoError, DemoOptions, Stop, say};
+use crate::cli::screen::Screen;
 use crate::lab::scrape::Samples;
 use crate::lab::traffic::{LoadCounts, LoadOptions, UdpLoad};
 
-/// Between two looks at keys and signals.
-const TURN: Duration = Duration::from_millis(200);
 /// Between two values of a rate.
 const SECOND: Duration = Duration::from_secs(1);
 /// What a load may take beyond its time.
@@ -59,7 +54,7 @@ fn watch(
     let start = Instant::now();
     let mut last = start;
     while !loads.iter().all(UdpLoad::is_over) && start.elapsed() < view.total + GRACE {
-        screen.turn(view, stop);
+        screen.turn(|frame| view.draw(frame), stop);
         stop.check()?;
         gateway.check_alive()?;
         view.elapsed = start.elapsed();
@@ -72,57 +67,10 @@ fn watch(
                 view.drops = gateway::drops(&samples);
                 view.latency = gateway::latency(&samples, before);
             }
-            screen.second(view);
-        }
-    }
-    Ok(())
-}
-
-/// A terminal, or lines. Dropping it gives the terminal back.
-enum Screen {
-    Full(DefaultTerminal),
-    Plain,
-}
-
-impl Screen {
-    fn open(plain: bool) -> Self {
-        if plain || !io::stdout().is_terminal() || !io::stdin().is_terminal() {
-            return Self::Plain;
-        }
-        // Also hooks into panics, to give the terminal back before the message is printed.
-        ratatui::try_init().map_or(Self::Plain, Self::Full)
-    }
-
-    /// Draws, and looks at the keys for a while.
-    fn turn(&mut self, view: &View, stop: &Stop) {
-        let Self::Full(terminal) = self else {
-            std::thread::sleep(TURN);
-            return;
-        };
-        let _ = terminal.draw(|frame| view.draw(frame));
-        let until = Instant::now() + TURN;
-        while event::poll(until.saturating_duration_since(Instant::now())).unwrap_or(false) {
-            // In raw mode Ctrl-C is a key, not a signal.
-            if let Ok(Event::Key(key)) = event::read()
-                && (matches!(key.code, KeyCode::Char('q') | KeyCode::Esc)
-                    || (key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL)))
-            {
-                stop.ask();
+            if screen.is_plain() {
+                say(format_args!("{}", view.line()));
             }
         }
     }
-
-    fn second(&self, view: &View) {
-        if let Self::Plain = self {
-            say(format_args!("{}", view.line()));
-        }
-    }
-}
-
-impl Drop for Screen {
-    fn drop(&mut self) {
-        if let Self::Full(_) = self {
-            ratatui::restore();
-        }
-    }
+    Ok(())
 }

@@ -8,7 +8,6 @@ mod gateway;
 mod host;
 mod journeys;
 mod live;
-mod stop;
 mod summary;
 mod view;
 
@@ -17,10 +16,10 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::stop::Stop;
 use crate::lab::{Lab, LabError, two_clusters};
 use gateway::Gateway;
 use journeys::Journey;
-use stop::Stop;
 
 /// The tag of the demonstration's namespaces: `selv-demo-<pid>-…`.
 const TAG: &str = "demo";
@@ -84,6 +83,13 @@ impl std::error::Error for DemoError {}
 impl From<LabError> for DemoError {
     fn from(e: LabError) -> Self {
         Self::Lab(e)
+    }
+}
+
+impl Stop {
+    /// For `?` between steps.
+    fn check(&self) -> Result<(), DemoError> {
+        if self.asked() { Err(DemoError::Interrupted) } else { Ok(()) }
     }
 }
 

@@ -1,36 +1,50 @@
 //! `selvedge pktgen`: a load generator and a receiver over AF_XDP, to measure a gateway with.
 //!
 //! The sender works in open loop: each packet has a time at which it should leave, which it carries, and latency is
-//! counted from that time. So a system under test that stalls does not slow down the clock it is measured by.
+//! counted from that time. So a system under test that stalls does not slow down the clock it is measured by. The
+//! receiver knows what every packet should say and names what is wrong with one. In the end the counts of both, of the
+//! rings, of the XDP program and of the interfaces must agree, or the run says that it proves nothing.
+//!
+//! Reading order: [`options`] and `plan` (what is asked for), `flows`, `choice` and `frame` (which packets), `sender`,
+//! `receiver` with `check` and `sequence` (what arrived), `books`, [`Report`] (the JSON) and `table`.
 
-mod options;
+mod books;
+mod check;
+mod choice;
+mod counters;
+mod damage;
+mod export;
+mod flows;
+mod frame;
+mod live;
+pub mod options;
 mod payload;
-mod profile;
+mod plan;
 mod receiver;
 mod report;
+mod run;
 mod sender;
 mod sequence;
+mod table;
+mod view;
 
-use std::fs::File;
-use std::os::fd::AsFd;
-use std::path::Path;
+use std::io;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc;
-use std::time::Duration;
-use std::{io, thread};
 
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use hdrhistogram::Histogram as Hdr;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::args::Exit;
-use crate::port::host::Interface;
-use crate::port::{AttachMode, PortError, QueueSpec, ZeroCopy};
-use crate::wire::eth;
-pub use options::{PktgenOptions, Profile};
-pub use profile::Size;
-pub use report::Report;
-pub use sender::{Rate, Spread};
+use super::stop::Stop;
+use crate::port::PortError;
+pub use books::{Books, FlowCounts};
+pub use counters::InterfaceCounts;
+pub use damage::{Damage, DamageCounts};
+pub use options::{PktgenCommand, PktgenOptions};
+pub use report::{Hops, Percentiles, Report, ZeroCopy};
+
+/// Latencies from here on, 18 minutes in nanoseconds, count as this.
+const LONGEST: u64 = 1 << 40;
 
 /// Why there was no run.
 #[derive(Debug)]
@@ -73,18 +87,6 @@ impl PktgenError {
     }
 }
 
-/// What both halves tell while they run.
-#[derive(Debug, Default)]
-struct Live {
-    sent: AtomicU64,
-    received: AtomicU64,
-    missing: AtomicU64,
-    /// The sender is done.
-    over: AtomicBool,
-    /// The sender failed: there is nothing to wait for.
-    abandoned: AtomicBool,
-}
-
 /// CLOCK_MONOTONIC in nanoseconds: the same on all cores and in all namespaces.
 #[inline]
 fn now() -> u64 {
@@ -92,16 +94,21 @@ fn now() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// The command: runs, reports, and returns the exit code.
+/// An empty histogram of nanoseconds with three significant digits. It never grows.
+fn histogram() -> Result<Hdr<u64>, PktgenError> {
+    Hdr::new_with_max(LONGEST, 3).map_err(|e| PktgenError::System("making a histogram", io::Error::other(e)))
+}
+
+/// The command: does it, reports, and returns the exit code.
 pub fn run(options: &PktgenOptions) -> ExitCode {
-    let exit = match measure(options) {
-        Ok(report) => {
-            if options.json {
-                println!("{}", report.json());
-            } else {
-                print!("{}", report.table());
-            }
-            if report.sound() { Exit::Ok } else { Exit::Runtime }
+    let done = match &options.command {
+        Some(PktgenCommand::Export(export)) => export::export(export).map(|told| (told, Exit::Ok)),
+        None => measure(options),
+    };
+    let exit = match done {
+        Ok((told, exit)) => {
+            print!("{told}");
+            exit
         }
         Err(error) => {
             eprintln!("selvedge pktgen: {error}");
@@ -111,126 +118,9 @@ pub fn run(options: &PktgenOptions) -> ExitCode {
     exit.into()
 }
 
-/// One run: opens the receiver, sends, and waits for the last packet.
-///
-/// # Errors
-/// What does not go together, or what this host lacks. Losses and damage are in the report.
-pub fn measure(options: &PktgenOptions) -> Result<Report, PktgenError> {
-    let flows = options.addresses().map_err(PktgenError::Usage)?;
-    options.front(crate::wire::Mac::ZERO, crate::wire::Mac::ZERO).map_err(PktgenError::Usage)?;
-    let tx = interface(&options.tx, options.tx_netns.as_deref())?;
-    let rx = interface(&options.rx, options.rx_netns.as_deref())?;
-    let front = options.front(tx.mac, rx.mac).map_err(PktgenError::Usage)?;
-    let longest = front.len() + usize::from(options.size.longest());
-    if longest - eth::LEN > tx.mtu as usize {
-        let what = format!("{}: packets of {} bytes exceed its MTU of {}", tx.name, longest - eth::LEN, tx.mtu);
-        return Err(PktgenError::Usage(what));
-    }
-    let chunk = if longest > 1600 { 4096 } else { 2048 };
-    let zero_copy = if options.copy { ZeroCopy::Off } else { ZeroCopy::Auto };
-    let stream = (now() as u32).rotate_left(16) ^ std::process::id();
-    let receiver = receiver::Job {
-        interface: rx,
-        take: options.take(),
-        mode: if options.generic { AttachMode::Generic } else { AttachMode::Native },
-        zero_copy,
-        chunk: if options.size.longest() > 1600 { 4096 } else { 2048 },
-        flows: options.flows,
-        stream,
-    };
-    let sender = sender::Job {
-        at: QueueSpec { ifindex: tx.index, queue: options.tx_queue },
-        zero_copy,
-        builder: profile::Builder::new(&front, flows, options.size),
-        chunk,
-        flows: options.flows,
-        spread: options.spread,
-        rate: options.rate,
-        seconds: options.seconds,
-        stream,
-    };
-    both(options, sender, &receiver)
-}
-
-/// Runs both halves, each on a thread of its own in its namespace.
-fn both(options: &PktgenOptions, sender: sender::Job, receiver: &receiver::Job) -> Result<Report, PktgenError> {
-    let live = Live::default();
-    let (ready, wait) = mpsc::channel();
-    thread::scope(|scope| {
-        let receiving = scope.spawn(|| {
-            settle(options.rx_netns.as_deref(), options.rx_core)?;
-            let listener = receiver::open(receiver)?;
-            let _ = ready.send(()); // whoever waits is there until this thread ends
-            drop(ready);
-            listener.run(&live)
-        });
-        // also comes when the receiver ends before it is ready
-        if wait.recv().is_err() {
-            return Err(join(receiving).err().unwrap_or(PktgenError::Host("the receiver ended early".into())));
-        }
-        let sending = scope.spawn(|| {
-            settle(options.tx_netns.as_deref(), options.tx_core)?;
-            sender::run(sender, &live)
-        });
-        progress(options, &live, || sending.is_finished() || receiving.is_finished());
-        let sent = join(sending);
-        if let Ok(sent) = &sent {
-            live.sent.store(sent.sent, Ordering::Relaxed);
-            live.over.store(true, Ordering::Release);
-        } else {
-            live.abandoned.store(true, Ordering::Relaxed);
-        }
-        let received = join(receiving);
-        Ok(Report::new(&sent?, &received?))
-    })
-}
-
-fn join<T>(half: thread::ScopedJoinHandle<'_, Result<T, PktgenError>>) -> Result<T, PktgenError> {
-    half.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
-
-/// One line a second on standard error until `done`.
-fn progress(options: &PktgenOptions, live: &Live, done: impl Fn() -> bool) {
-    let (mut seconds, mut before, mut last) = (0, [0; 2], now());
-    while !done() {
-        thread::sleep(Duration::from_millis(20));
-        let time = now();
-        if options.json || time - last < 1_000_000_000 {
-            continue;
-        }
-        let count = [&live.sent, &live.received].map(|n| n.load(Ordering::Relaxed));
-        let [sent, received] = [0, 1].map(|i| (count[i] - before[i]) as f64 * 1e9 / (time - last) as f64);
-        let missing = live.missing.load(Ordering::Relaxed);
-        seconds += 1;
-        eprintln!("{seconds:>4} s   sent {sent:>10.0}/s   received {received:>10.0}/s   missing {missing}");
-        (before, last) = (count, time);
-    }
-}
-
-/// Moves the calling thread to its namespace and its core.
-fn settle(netns: Option<&str>, core: Option<u16>) -> Result<(), PktgenError> {
-    if let Some(name) = netns {
-        let failed = |e: io::Error| PktgenError::Host(format!("network namespace {name}: {e}"));
-        let file = File::open(Path::new("/run/netns").join(name)).map_err(failed)?;
-        move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).map_err(|e| failed(e.into()))?;
-    }
-    match core {
-        Some(core) if !core_affinity::set_for_current(core_affinity::CoreId { id: usize::from(core) }) => {
-            Err(PktgenError::Host(format!("core {core} is not there, or not for this process")))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Looks at an interface, on a thread of its namespace.
-fn interface(name: &str, netns: Option<&str>) -> Result<Interface, PktgenError> {
-    let look = || {
-        settle(netns, None)?;
-        Interface::query(name).map_err(|e| PktgenError::Host(format!("interface {name}: {e}")))
-    };
-    let found = thread::scope(|scope| join(scope.spawn(look)))?;
-    if !found.up {
-        return Err(PktgenError::Host(format!("interface {name} is down: ip link set {name} up")));
-    }
-    Ok(found)
+fn measure(options: &PktgenOptions) -> Result<(String, Exit), PktgenError> {
+    let stop = Stop::on_signals().map_err(|e| PktgenError::System("listening for signals", e))?;
+    let report = run::run(&options.run, &stop)?;
+    let told = if options.run.json { report.json() + "\n" } else { table::table(&report) };
+    Ok((told, if report.sound { Exit::Ok } else { Exit::Runtime }))
 }

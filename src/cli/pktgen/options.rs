@@ -1,31 +1,153 @@
-//! What may be asked for, and what does not go together.
+//! What may be asked for: the arguments, and what single ones mean. (What goes together: see `plan`.)
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::IpAddr;
+use std::path::PathBuf;
 
-use super::profile::{self, Flows, Front, SMALLEST, Size};
-use super::receiver::Take;
-use super::sender::{Rate, Spread};
-use crate::wire::outer::Ends;
-use crate::wire::{Ethernet, Mac, Prefix, Vni};
+use super::choice::{Exponent, Size, Spread};
+use super::frame::LARGEST;
+use super::sender::Rate;
+use crate::wire::{Mac, Prefix, Vni};
+
+/// The smallest IP packet there is to ask for: an IPv4 header, a UDP header and a stamp.
+const SMALLEST: u16 = 60;
+/// How many segments may be listed.
+const MOST_VNIS: usize = 65_536;
+
+/// Arguments of `selvedge pktgen`.
+#[derive(Clone, PartialEq, Eq, Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct PktgenOptions {
+    /// Something else than a run.
+    #[command(subcommand)]
+    pub command: Option<PktgenCommand>,
+    /// A run.
+    #[command(flatten)]
+    pub run: RunOptions,
+}
+
+/// What else `selvedge pktgen` does.
+#[derive(Clone, PartialEq, Eq, Debug, clap::Subcommand)]
+pub enum PktgenCommand {
+    /// Write the same traffic as a scenario for another generator, for NICs at line rate
+    ///
+    /// The files say at their top how to run them and what they cannot express. Existing files are replaced.
+    #[command(after_long_help = "\
+Examples:
+  selvedge pktgen export --to trex --out scenarios --src-mac 02:00:00:00:00:01 \\
+      --dst-mac 02:00:00:00:00:02 --size imix --flows 1000
+  selvedge pktgen export --to pktgen-dpdk --out scenarios --profile vxlan --vni 1-64 \\
+      --outer-src 192.0.2.11 --outer-dst 192.0.2.1 --inner-src-mac 02:00:00:02:f4:01 \\
+      --inner-dst-mac 02:53:45:4c:00:01 --src-mac 02:00:00:00:00:01 --dst-mac 02:00:00:00:00:02")]
+    Export(Box<ExportOptions>),
+}
+
+/// Arguments of `selvedge pktgen export`.
+#[derive(Clone, PartialEq, Eq, Debug, clap::Args)]
+pub struct ExportOptions {
+    /// For which generator
+    #[arg(long, value_enum)]
+    pub to: Target,
+    /// Directory to write to; made if it is not there
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Packets in a capture file, which is sent over and over
+    #[arg(long, value_name = "N", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub frames: u32,
+    /// What to send.
+    #[command(flatten)]
+    pub traffic: TrafficOptions,
+}
+
+/// Generators there are files for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Target {
+    /// Linux's own (modprobe pktgen): a bash script
+    KernelPktgen,
+    /// TRex, stateless: a Python profile
+    Trex,
+    /// Pktgen-DPDK: a capture file and a Lua script
+    PktgenDpdk,
+}
 
 /// What is sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub enum Profile {
-    /// UDP over IPv4 over Ethernet
+    /// UDP over IPv4 or IPv6 over Ethernet
     Plain,
     /// The same within VXLAN; takes --outer-src, --outer-dst, --vni, --inner-src-mac and --inner-dst-mac
     Vxlan,
 }
 
-/// Arguments of `selvedge pktgen`.
+/// Which traffic.
 #[derive(Clone, PartialEq, Eq, Debug, clap::Args)]
-pub struct PktgenOptions {
+pub struct TrafficOptions {
+    /// What to send
+    #[arg(long, value_enum, default_value_t = Profile::Plain)]
+    pub profile: Profile,
+    /// Bytes of the IP packet (the inner one of VXLAN), 60 (IPv6: 80) to 3700; a range such as 64-1400, each length as
+    /// likely; or `imix`: 64, 576 and 1400 bytes, 7:4:1 [default: 64, IPv6: 84]
+    #[arg(long, value_name = "BYTES|MIN-MAX|imix", value_parser = size)]
+    pub size: Option<Size>,
+    /// Source addresses, IPv4 or IPv6 (of the inner packet)
+    #[arg(long, value_name = "PREFIX", default_value = "198.18.0.0/24")]
+    pub src: Prefix,
+    /// Destination addresses, of the same family (of the inner packet)
+    #[arg(long, value_name = "PREFIX", default_value = "198.19.0.0/24")]
+    pub dst: Prefix,
+    /// Source MAC [default: that of --tx]
+    #[arg(long, value_name = "MAC")]
+    pub src_mac: Option<Mac>,
+    /// Destination MAC: of the gateway or router that --tx leads to [default: that of --rx, for a direct cable]
+    #[arg(long, value_name = "MAC")]
+    pub dst_mac: Option<Mac>,
+    /// Outer source address, IPv4 or IPv6
+    #[arg(long, value_name = "ADDR")]
+    pub outer_src: Option<IpAddr>,
+    /// Outer destination address, of the same family: a VTEP
+    #[arg(long, value_name = "ADDR")]
+    pub outer_dst: Option<IpAddr>,
+    /// Sending VTEPs: addresses from --outer-src on, each with a source prefix of its own, from --src on
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub vteps: u32,
+    /// Outer UDP destination port
+    #[arg(long, value_name = "PORT", default_value_t = 4789)]
+    pub udp_port: u16,
+    /// VXLAN network identifiers, used in turn: 7, or a list such as 1,5,100-163
+    #[arg(long, value_name = "LIST", value_parser = vnis)]
+    pub vni: Option<VniList>,
+    /// Source MAC of the inner frame: of the sending VTEP
+    #[arg(long, value_name = "MAC")]
+    pub inner_src_mac: Option<Mac>,
+    /// Destination MAC of the inner frame: of the receiving VTEP
+    #[arg(long, value_name = "MAC")]
+    pub inner_dst_mac: Option<Mac>,
+
+    /// Flows: each has its own UDP ports, and addresses spread over --src and --dst
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub flows: u32,
+    /// How packets are distributed over flows: all alike, or flow n with 1/n^S of the first one's share [S: 1]
+    #[arg(long, value_name = "uniform|zipf[:S]", default_value = "uniform", value_parser = spread)]
+    pub spread: Spread,
+    /// What flows and lengths are drawn by: the same seed, the same draw
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Packets a second, open loop, up to 100,000,000; or `max`
+    #[arg(long, value_name = "PPS|max", default_value = "10000", value_parser = rate)]
+    pub rate: Rate,
+    /// How long to send
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub seconds: u64,
+}
+
+/// Arguments of a run.
+#[derive(Clone, PartialEq, Eq, Debug, clap::Args)]
+pub struct RunOptions {
     /// Interface to send from
-    #[arg(long, value_name = "IFACE")]
-    pub tx: String,
+    #[arg(long, value_name = "IFACE", required = true)]
+    pub tx: Option<String>,
     /// Interface to receive on
-    #[arg(long, value_name = "IFACE")]
-    pub rx: String,
+    #[arg(long, value_name = "IFACE", required = true)]
+    pub rx: Option<String>,
     /// Network namespace of --tx, as `ip netns` names it [default: this one]
     #[arg(long, value_name = "NAME")]
     pub tx_netns: Option<String>,
@@ -42,62 +164,29 @@ pub struct PktgenOptions {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(..1024))]
     pub rx_core: Option<u16>,
 
-    /// What to send
-    #[arg(long, value_enum, default_value_t = Profile::Plain)]
-    pub profile: Profile,
-    /// Bytes of the IP packet (the inner one of VXLAN), 60 to 3700, or `imix`: 64, 576 and 1400 bytes, 7:4:1
-    #[arg(long, value_name = "BYTES|imix", default_value = "64", value_parser = size)]
-    pub size: Size,
-    /// Source addresses (of the inner packet)
-    #[arg(long, value_name = "PREFIX", default_value = "198.18.0.0/24")]
-    pub src: Prefix,
-    /// Destination addresses (of the inner packet)
-    #[arg(long, value_name = "PREFIX", default_value = "198.19.0.0/24")]
-    pub dst: Prefix,
-    /// Source MAC [default: that of --tx]
-    #[arg(long, value_name = "MAC")]
-    pub src_mac: Option<Mac>,
-    /// Destination MAC: of the gateway or router that --tx leads to [default: that of --rx, for a direct cable]
-    #[arg(long, value_name = "MAC")]
-    pub dst_mac: Option<Mac>,
-    /// Outer source address
-    #[arg(long, value_name = "ADDR")]
-    pub outer_src: Option<Ipv4Addr>,
-    /// Outer destination address: a VTEP
-    #[arg(long, value_name = "ADDR")]
-    pub outer_dst: Option<Ipv4Addr>,
-    /// Outer UDP destination port
-    #[arg(long, value_name = "PORT", default_value_t = 4789)]
-    pub udp_port: u16,
-    /// VXLAN network identifier
-    #[arg(long, value_parser = clap::value_parser!(u32).range(..=i64::from(Vni::MAX)))]
-    pub vni: Option<u32>,
-    /// Source MAC of the inner frame: of the sending VTEP
-    #[arg(long, value_name = "MAC")]
-    pub inner_src_mac: Option<Mac>,
-    /// Destination MAC of the inner frame: of the receiving VTEP
-    #[arg(long, value_name = "MAC")]
-    pub inner_dst_mac: Option<Mac>,
-
-    /// Flows: each has its own UDP ports, and addresses spread over --src and --dst
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub flows: u32,
-    /// How packets are distributed over flows
-    #[arg(long, value_enum, default_value_t = Spread::Uniform)]
-    pub spread: Spread,
-    /// Packets a second, open loop, up to 100,000,000; or `max`
-    #[arg(long, value_name = "PPS|max", default_value = "10000", value_parser = rate)]
-    pub rate: Rate,
-    /// How long to send
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
-    pub seconds: u64,
+    /// What to send.
+    #[command(flatten)]
+    pub traffic: TrafficOptions,
 
     /// Take packets to this prefix on --rx; may be repeated [default: --dst with `plain`, if there is no --rx-vtep]
     #[arg(long, value_name = "PREFIX")]
     pub rx_prefix: Vec<Prefix>,
-    /// Take VXLAN to this address and port on --rx; may be repeated [default: --outer-dst with `vxlan`, if there is no --rx-prefix]
-    #[arg(long, value_name = "ADDR:PORT")]
-    pub rx_vtep: Vec<SocketAddrV4>,
+    /// Take VXLAN to this address, or any of this prefix, and port on --rx, such as 192.0.2.0/26:4789 or
+    /// `[2001:db8::1]:4789`; may be repeated [default: --outer-dst with `vxlan`, if there is no --rx-prefix]
+    #[arg(long, value_name = "ADDR[/LEN]:PORT", value_parser = vteps)]
+    pub rx_vtep: Vec<Vteps>,
+    /// Segments that VXLAN may arrive in, as for --vni; others are damage [default: any; without --rx-vtep those sent]
+    #[arg(long, value_name = "LIST", value_parser = vnis)]
+    pub rx_vni: Option<VniList>,
+    /// Destination MAC that inner frames must arrive with [default: any; without --rx-vtep as sent]
+    #[arg(long, value_name = "MAC")]
+    pub rx_inner_dst_mac: Option<Mac>,
+    /// Source MAC that inner frames must arrive with [default: any; without --rx-vtep as sent]
+    #[arg(long, value_name = "MAC")]
+    pub rx_inner_src_mac: Option<Mac>,
+    /// Routers on the way, each of which must take one off the TTL; other TTLs are damage [default: any number]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(..64))]
+    pub hops: Option<u8>,
     /// Run the receiver's XDP program in the stack, where the driver has no XDP
     #[arg(long)]
     pub generic: bool,
@@ -107,15 +196,33 @@ pub struct PktgenOptions {
     /// Print one line of JSON at the end, and no progress
     #[arg(long)]
     pub json: bool,
+    /// One line a second on standard error instead of a live view
+    #[arg(long)]
+    pub plain: bool,
+}
+
+/// Segments, ascending, none twice.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VniList(pub Vec<Vni>);
+
+/// VTEPs that receive: all hosts of a prefix, at one port.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Vteps {
+    /// Their addresses.
+    pub prefix: Prefix,
+    /// Their UDP port.
+    pub port: u16,
 }
 
 fn size(text: &str) -> Result<Size, String> {
-    if text == "imix" {
-        return Ok(Size::Mix);
-    }
-    let legal = SMALLEST..=profile::LARGEST;
-    let found = text.parse().ok().filter(|n| legal.contains(n)).map(Size::Fixed);
-    found.ok_or_else(|| format!("{} to {} bytes or `imix` are wanted", legal.start(), legal.end()))
+    let legal = SMALLEST..=LARGEST;
+    let number = |text: &str| text.parse().ok().filter(|n| legal.contains(n));
+    let found = match text.split_once('-') {
+        _ if text == "imix" => Some(Size::Mix),
+        None => number(text).map(Size::Fixed),
+        Some((a, b)) => number(a).zip(number(b)).filter(|(a, b)| a <= b).map(|(a, b)| Size::Range(a, b)),
+    };
+    found.ok_or_else(|| format!("{SMALLEST} to {LARGEST} bytes, a range such as 64-1400, or `imix` are wanted"))
 }
 
 fn rate(text: &str) -> Result<Rate, String> {
@@ -126,109 +233,102 @@ fn rate(text: &str) -> Result<Rate, String> {
     found.ok_or_else(|| "1 to 100000000 packets a second or `max` are wanted".into())
 }
 
-impl PktgenOptions {
-    /// Who sends to whom.
-    pub(super) fn addresses(&self) -> Result<Flows, String> {
-        Flows::new(self.src, self.dst).ok_or_else(|| "--src and --dst must be IPv4 prefixes".into())
-    }
+fn spread(text: &str) -> Result<Spread, String> {
+    let exponent = match text.split_once(':') {
+        None if text == "uniform" => return Ok(Spread::Uniform),
+        None if text == "zipf" => Some(1.0),
+        Some(("zipf", s)) => s.parse::<f64>().ok().filter(|s| (0.001..=10.0).contains(s)),
+        _ => None,
+    };
+    let found = exponent.map(|s| Spread::Zipf(Exponent((s * 1000.0).round() as u32)));
+    found.ok_or_else(|| "`uniform`, `zipf`, or `zipf:S` with S from 0.001 to 10 are wanted".into())
+}
 
-    /// The headers in front, between ports of these MACs.
-    pub(super) fn front(&self, tx: Mac, rx: Mac) -> Result<Front, String> {
-        let link = (self.dst_mac.unwrap_or(rx), self.src_mac.unwrap_or(tx));
-        if self.profile == Profile::Plain {
-            return Ok(Front::Plain(Ethernet::ipv4(link.0, link.1)));
+fn vnis(text: &str) -> Result<VniList, String> {
+    let wrong = || format!("numbers and ranges from 0 to {} are wanted, such as 1,5,100-163", Vni::MAX);
+    let mut all = Vec::new();
+    for part in text.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let number = |text: &str| text.parse::<u32>().ok().filter(|n| *n <= Vni::MAX).ok_or_else(wrong);
+        let (first, last) = (number(first)?, number(last)?);
+        if first > last {
+            return Err(wrong());
         }
-        let missing = |option: &str| format!("the profile vxlan needs --{option}");
-        Ok(Front::Vxlan(Ends {
-            link,
-            vtep: (
-                self.outer_dst.ok_or_else(|| missing("outer-dst"))?,
-                self.outer_src.ok_or_else(|| missing("outer-src"))?,
-            ),
-            inner: (
-                self.inner_dst_mac.ok_or_else(|| missing("inner-dst-mac"))?,
-                self.inner_src_mac.ok_or_else(|| missing("inner-src-mac"))?,
-            ),
-            udp_port: self.udp_port,
-            vni: Vni::new(self.vni.ok_or_else(|| missing("vni"))?).map_err(|e| e.to_string())?,
-            dscp: 0,
-        }))
+        if all.len() + (last - first) as usize >= MOST_VNIS {
+            return Err(format!("at most {MOST_VNIS} segments can be listed"));
+        }
+        all.extend((first..=last).filter_map(|n| Vni::new(n).ok()));
     }
+    all.sort_unstable();
+    all.dedup();
+    Ok(VniList(all))
+}
 
-    /// What the receiver takes.
-    pub(super) fn take(&self) -> Take {
-        let mut take = Take { vteps: self.rx_vtep.clone(), prefixes: self.rx_prefix.clone() };
-        if take == Take::default() {
-            match (self.profile, self.outer_dst) {
-                (Profile::Vxlan, Some(vtep)) => take.vteps.push(SocketAddrV4::new(vtep, self.udp_port)),
-                _ => take.prefixes.push(self.dst),
-            }
-        }
-        take
+fn vteps(text: &str) -> Result<Vteps, String> {
+    let wrong = || "an address and a port are wanted, such as 192.0.2.11:4789, 192.0.2.0/26:4789 or [2001:db8::1]:4789";
+    let (place, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+    let port = port.parse().map_err(|_| wrong())?;
+    let (place, bracketed) = match place.strip_prefix('[').and_then(|p| p.strip_suffix(']')) {
+        Some(inner) => (inner, true),
+        None => (place, false),
+    };
+    let prefix: Prefix = match place.contains('/') {
+        true => place.parse().map_err(|e| format!("{e}"))?,
+        false => Prefix::host(place.parse().map_err(|_| wrong())?),
+    };
+    if bracketed == prefix.addr().is_ipv4() {
+        return Err(wrong().into());
     }
+    let width = if prefix.addr().is_ipv4() { 32 } else { 128 };
+    if prefix.len() + 12 < width {
+        return Err(format!("{prefix} has too many addresses: at most 4096, so /{} or longer, are wanted", width - 12));
+    }
+    Ok(Vteps { prefix, port })
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
 
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        options: PktgenOptions,
-    }
-
-    fn parse(line: &str) -> Result<PktgenOptions, clap::Error> {
-        Line::try_parse_from(format!("pktgen --tx a --rx b {line}").split_whitespace()).map(|l| l.options)
-    }
-
-    const MACS: [Mac; 2] = [Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2])];
-
-    #[test]
-    fn without_options_it_is_a_cable() {
-        let o = parse("").unwrap();
-        assert_eq!((o.size, o.rate, o.seconds, o.flows), (Size::Fixed(64), Rate::Fixed(10_000), 10, 1));
-        assert_eq!(o.front(MACS[0], MACS[1]), Ok(Front::Plain(Ethernet::ipv4(MACS[1], MACS[0]))));
-        assert_eq!(o.take(), Take { vteps: vec![], prefixes: vec!["198.19.0.0/24".parse().unwrap()] });
+    fn numbers(text: &str) -> Vec<u32> {
+        vnis(text).unwrap().0.into_iter().map(Vni::get).collect()
     }
 
     #[test]
-    fn vxlan_wants_to_be_told_everything() {
-        let all = "--profile vxlan --outer-src 192.0.2.1 --outer-dst 192.0.2.2 --vni 7 --inner-src-mac 02:00:00:00:00:03 \
-                   --inner-dst-mac 02:00:00:00:00:04";
-        let o = parse(all).unwrap();
-        let Ok(Front::Vxlan(ends)) = o.front(MACS[0], MACS[1]) else { panic!("no VXLAN") };
-        assert_eq!((ends.vtep.0, ends.inner.1, ends.udp_port), ([192, 0, 2, 2].into(), Mac([2, 0, 0, 0, 0, 3]), 4789));
-        assert_eq!(o.take(), Take { vteps: vec!["192.0.2.2:4789".parse().unwrap()], prefixes: vec![] });
-        for option in ["--outer-src", "--outer-dst", "--vni", "--inner-src-mac", "--inner-dst-mac"] {
-            let (before, after) = all.split_once(option).unwrap();
-            let after = after.trim_start().split_once(' ').map_or("", |(_, rest)| rest);
-            let complaint = parse(&format!("{before}{after}")).unwrap().front(MACS[0], MACS[1]).unwrap_err();
-            assert!(complaint.ends_with(option), "{complaint}");
+    fn what_is_written_is_what_is_meant() {
+        assert_eq!(size("imix"), Ok(Size::Mix));
+        assert_eq!((size("60"), size("64-1400")), (Ok(Size::Fixed(60)), Ok(Size::Range(64, 1400))));
+        assert_eq!((rate("max"), rate("7")), (Ok(Rate::Max), Ok(Rate::Fixed(7))));
+        assert_eq!(spread("uniform"), Ok(Spread::Uniform));
+        assert_eq!(
+            (spread("zipf"), spread("zipf:1.25")),
+            (Ok(Spread::Zipf(Exponent(1000))), Ok(Spread::Zipf(Exponent(1250))))
+        );
+        assert_eq!((numbers("7"), numbers("9,1-3,2")), (vec![7], vec![1, 2, 3, 9]));
+        let of = |prefix: &str, port| Ok(Vteps { prefix: prefix.parse().unwrap(), port });
+        assert_eq!(vteps("192.0.2.1:4789"), of("192.0.2.1/32", 4789));
+        assert_eq!(vteps("192.0.2.0/26:8472"), of("192.0.2.0/26", 8472));
+        assert_eq!(vteps("[2001:db8::1]:4789"), of("2001:db8::1/128", 4789));
+        assert_eq!(vteps("[2001:db8::/120]:4789"), of("2001:db8::/120", 4789));
+    }
+
+    #[test]
+    fn what_means_nothing_is_refused_with_what_would_be_right() {
+        for bad in ["59", "3701", "big", "1400-64", "59-64", "64-", ""] {
+            assert!(size(bad).unwrap_err().contains("60 to 3700"), "{bad}");
         }
-        let told = parse(&format!("{all} --rx-prefix 10.9.0.2/32")).unwrap().take();
-        assert_eq!(told, Take { vteps: vec![], prefixes: vec!["10.9.0.2/32".parse().unwrap()] });
-    }
-
-    #[test]
-    fn what_is_out_of_bounds_is_refused() {
-        for bad in
-            ["--size 59", "--size 3701", "--size big", "--rate 0", "--rate 100000001", "--flows 0", "--flows 1000001"]
-                .into_iter()
-                .chain([
-                    "--seconds 0",
-                    "--vni 16777216",
-                    "--tx-core 1024",
-                    "--dst 10.0.0.1/24",
-                    "--rx-vtep 10.0.0.1",
-                    "--spread even",
-                ])
-        {
-            assert!(parse(bad).is_err(), "{bad}");
+        for bad in ["0", "100000001", "fast"] {
+            assert!(rate(bad).unwrap_err().contains("`max`"), "{bad}");
         }
-        assert_eq!((parse("--size imix").unwrap().size, parse("--rate max").unwrap().rate), (Size::Mix, Rate::Max));
-        assert!(parse("--dst fd00::/64").unwrap().addresses().is_err());
+        for bad in ["even", "zipf:", "zipf:0", "zipf:11", "zipf:x", "uniform:1"] {
+            assert!(spread(bad).unwrap_err().contains("zipf:S"), "{bad}");
+        }
+        for bad in ["", "16777216", "5-3", "1,,2", "-", "a", "1-2-3"] {
+            assert!(vnis(bad).unwrap_err().contains("such as"), "{bad}");
+        }
+        assert!(vnis("0-65536").unwrap_err().contains("at most 65536"));
+        for bad in ["192.0.2.1", "192.0.2.1:x", "2001:db8::1:4789", "[192.0.2.1]:1", "192.0.2.1/24:1", "10.0.0.0/8:1"] {
+            assert!(vteps(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -1,9 +1,15 @@
-//! What a test packet carries: whose it is, which one it is, and when it should have been sent.
+//! What a test packet carries: whose it is, which one it is, when it should have been sent, and filler.
 
 /// Bytes of a [`Stamp`] on the wire: magic, stream, sequence number, time, flow, check.
 pub(super) const LEN: usize = 32;
 /// What every test payload begins with.
 pub(super) const MAGIC: [u8; 4] = *b"SVpg";
+
+/// What stands behind the stamp: `length` bytes that are the same in every packet, so that a receiver can hold each of
+/// them against what it should be. Blocks that changed places show, even of 256 bytes.
+pub(super) fn filler(length: usize) -> Vec<u8> {
+    (0..length).map(|at| (at as u8) ^ ((at >> 8) as u8).wrapping_mul(37)).collect()
+}
 
 /// The identity of one test packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

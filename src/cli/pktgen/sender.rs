@@ -1,14 +1,17 @@
 //! The sending half: every packet has a time at which it should leave, whatever happened to those before it.
 
 use std::io;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use hdrhistogram::Histogram as Hdr;
+
+use super::choice::Choice;
+use super::frame::Builder;
+use super::live::{Live, Window};
 use super::payload::Stamp;
-use super::profile::Builder;
-use super::{Live, PktgenError, now};
+use super::{PktgenError, histogram, now};
 use crate::port::{Backing, Burst, Options, Pool, Port, QueueSpec, RingSizes, Umem, XdpPort};
-use crate::worker::latency::Histogram;
 
 /// Frames handed to the kernel at once.
 const BURST: usize = 64;
@@ -18,6 +21,8 @@ const FRAMES: u32 = 4096;
 const RINGS: RingSizes = RingSizes { rx: 64, tx: 2048, fill: 64, completion: 2048 };
 /// How long before a packet's time sleeping ends and spinning begins.
 const EARLY: u64 = 80_000;
+/// The longest sleep: how soon a wish to end is noticed.
+const NAP: u64 = 50_000_000;
 /// How long after the end a rate run may go on with what is late.
 const GRACE: u64 = 1_000_000_000;
 /// How long the kernel may take to send the last frames.
@@ -32,23 +37,14 @@ pub enum Rate {
     Max,
 }
 
-/// How packets are distributed over flows.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
-pub enum Spread {
-    /// Every flow is as likely as any other
-    Uniform,
-    /// Flow n is about 1/n as likely as the first (exponent 1)
-    Zipf,
-}
-
 /// What the sender is to do.
 pub(super) struct Job {
     pub(super) at: QueueSpec,
     pub(super) zero_copy: crate::port::ZeroCopy,
     pub(super) builder: Builder,
+    pub(super) choice: Choice,
     pub(super) chunk: u16,
     pub(super) flows: u32,
-    pub(super) spread: Spread,
     pub(super) rate: Rate,
     pub(super) seconds: u64,
     pub(super) stream: u32,
@@ -59,49 +55,22 @@ pub(super) struct Job {
 pub(super) struct Sent {
     /// Packets whose time came.
     pub(super) offered: u64,
-    /// Packets the kernel took and sent.
-    pub(super) sent: u64,
-    /// By flow.
+    /// Frames the TX ring accepted.
+    pub(super) accepted: u64,
+    /// Frames the kernel has given back as sent.
+    pub(super) completed: u64,
+    /// Frames the kernel found invalid.
+    pub(super) invalid: u64,
+    /// Accepted frames by flow.
     pub(super) by_flow: Vec<u64>,
     /// From the first packet's time to the moment the last one was handed over.
     pub(super) nanos: u64,
     /// How late packets were handed over: the generator's own part in the latency.
-    pub(super) late: Histogram,
+    pub(super) late: Hdr<u64>,
     /// The driver reads packet memory itself.
     pub(super) zero_copy: bool,
-}
-
-/// Chooses flows by a generator of its own (xorshift64*, Vigna 2014), so that runs repeat.
-pub(super) struct Choice {
-    state: u64,
-    flows: u32,
-    spread: Spread,
-    log: f64,
-}
-
-impl Choice {
-    pub(super) fn new(flows: u32, spread: Spread) -> Self {
-        Self { state: 0x9e37_79b9_7f4a_7c15, flows, spread, log: (f64::from(flows) + 1.0).ln() }
-    }
-
-    #[inline]
-    pub(super) fn next(&mut self) -> u32 {
-        if self.flows == 1 {
-            return 0;
-        }
-        self.state ^= self.state >> 12;
-        self.state ^= self.state << 25;
-        self.state ^= self.state >> 27;
-        let random = (self.state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) as u32;
-        match self.spread {
-            Spread::Uniform => ((u64::from(random) * u64::from(self.flows)) >> 32) as u32,
-            // the inverse of the distribution whose share of flow k is ln((k + 2) / (k + 1)) / ln(n + 1)
-            Spread::Zipf => {
-                let turn = f64::from(random) / f64::from(u32::MAX);
-                (((turn * self.log).exp() - 1.0) as u32).min(self.flows - 1)
-            }
-        }
-    }
+    /// It ended before its time.
+    pub(super) interrupted: bool,
 }
 
 /// The time of packet `n` after the first, in nanoseconds.
@@ -109,16 +78,21 @@ fn offset(n: u64, rate: u32) -> u64 {
     (u128::from(n) * 1_000_000_000 / u128::from(rate.max(1))) as u64
 }
 
+/// Packets whose time comes within `nanos`, of which the first one's is at 0.
+fn due(nanos: u64, rate: u32) -> u64 {
+    (u128::from(nanos) * u128::from(rate) / 1_000_000_000) as u64 + 1
+}
+
 struct Line {
     pool: Pool,
     port: XdpPort,
     burst: Burst,
-    choice: Choice,
     job: Job,
     by_flow: Vec<u64>,
     built: u64,
-    taken: u64,
-    late: Histogram,
+    accepted: u64,
+    late: Hdr<u64>,
+    window: Window,
 }
 
 /// Sends. Everything happens in the network namespace of the calling thread.
@@ -128,18 +102,18 @@ pub(super) fn run(job: Job, live: &Live) -> Result<Sent, PktgenError> {
     let options = Options { zero_copy: job.zero_copy, burst: BURST as u16, ..Options::default() };
     let port = XdpPort::open_all(&mut pool, &[job.at], &RINGS, options)?.pop();
     let port = port.ok_or_else(|| memory(io::ErrorKind::Unsupported.into()))?;
+    let start = now() + 1_000_000;
     let mut line = Line {
         pool,
         port,
         burst: Burst::new(BURST),
-        choice: Choice::new(job.flows, job.spread),
         by_flow: vec![0; job.flows as usize],
         built: 0,
-        taken: 0,
-        late: Histogram::default(),
+        accepted: 0,
+        late: histogram()?,
+        window: Window::new(start),
         job,
     };
-    let start = now() + 1_000_000;
     match line.job.rate {
         Rate::Fixed(rate) => line.paced(start, rate, live),
         Rate::Max => line.flat_out(start, live),
@@ -154,14 +128,15 @@ impl Line {
         if self.burst.room() == 0 {
             return false;
         }
-        let Some(mut frame) = self.pool.alloc_with(self.job.builder.template(self.built)) else { return false };
-        let flow = self.choice.next();
+        let length = self.job.choice.length();
+        let Some(mut frame) = self.pool.alloc_with(self.job.builder.template(length)) else { return false };
+        let flow = self.job.choice.flow();
         let Some(sequence) = self.by_flow.get_mut(flow as usize) else {
             self.pool.free(frame);
             return false;
         };
         let stamp = Stamp { stream: self.job.stream, flow, sequence: *sequence, intended };
-        self.job.builder.finish(self.built, &stamp, self.pool.packet(&mut frame).bytes_mut());
+        self.job.builder.finish(length, &stamp, self.pool.packet(&mut frame).bytes_mut());
         match self.burst.push(frame) {
             Ok(()) => {
                 *sequence += 1;
@@ -177,20 +152,21 @@ impl Line {
 
     #[inline]
     fn send(&mut self, live: &Live) {
-        self.taken += self.port.tx(&mut self.pool, &mut self.burst) as u64;
+        self.accepted += self.port.tx(&mut self.pool, &mut self.burst) as u64;
         self.port.service(&mut self.pool);
-        live.sent.store(self.taken, Ordering::Relaxed);
+        live.sent.store(self.accepted, Relaxed);
     }
 
     /// Packet *n* leaves at `start` + *n* / rate, or as soon after as it can.
     fn paced(&mut self, start: u64, rate: u32, live: &Live) {
         let count = u64::from(rate) * self.job.seconds;
         let stop = start + self.job.seconds * 1_000_000_000 + GRACE;
-        while self.built < count {
+        while self.built < count && !live.stop.load(Relaxed) {
             let mut time = now();
             if time > stop {
                 break;
             }
+            self.window.publish_if_due(time, &live.late);
             let due = start + offset(self.built, rate);
             if time < due && self.burst.is_empty() {
                 self.pause(due - time, live);
@@ -201,7 +177,8 @@ impl Line {
                 if due > time || !self.build(due) {
                     break;
                 }
-                self.late.record(time - due, 1);
+                self.late.saturating_record(time - due);
+                self.window.record(time - due);
             }
             self.send(live);
         }
@@ -212,7 +189,7 @@ impl Line {
         if self.port.held().tx > 0 {
             self.send(live);
         } else if nanos > EARLY {
-            std::thread::sleep(Duration::from_nanos(nanos - EARLY));
+            std::thread::sleep(Duration::from_nanos((nanos - EARLY).min(NAP)));
         } else {
             std::thread::yield_now();
         }
@@ -222,7 +199,7 @@ impl Line {
         let stop = start + self.job.seconds * 1_000_000_000;
         loop {
             let time = now();
-            if time >= stop {
+            if time >= stop || live.stop.load(Relaxed) {
                 return;
             }
             while self.build(time) {}
@@ -230,21 +207,49 @@ impl Line {
         }
     }
 
-    /// Sees the last frames off and closes the books. Frames that stay behind have not been sent.
+    /// Sees the last frames off and closes the books.
     fn end(mut self, start: u64, live: &Live) -> Sent {
-        let deadline = now() + LINGER;
+        let ended = now();
+        let deadline = ended + LINGER;
         while (!self.burst.is_empty() || self.port.held().tx > 0) && now() < deadline {
             self.send(live);
         }
         let nanos = now().saturating_sub(start);
-        let sent = self.taken - u64::from(self.port.held().tx) - self.port.refused();
-        self.burst.free_into(&mut self.pool);
-        let offered = match self.job.rate {
+        self.take_back();
+        let whole = match self.job.rate {
             Rate::Fixed(rate) => u64::from(rate) * self.job.seconds,
             Rate::Max => self.built,
         };
-        let zero_copy = self.port.zero_copy();
-        Sent { offered, sent, by_flow: self.by_flow, nanos, late: self.late, zero_copy }
+        let interrupted = live.stop.load(Relaxed) && ended < start + self.job.seconds * 1_000_000_000;
+        let offered = match self.job.rate {
+            Rate::Fixed(rate) if interrupted => due(ended.saturating_sub(start), rate).min(whole),
+            _ => whole,
+        };
+        Sent {
+            offered,
+            accepted: self.accepted,
+            completed: self.accepted - u64::from(self.port.held().tx) - self.port.refused(),
+            invalid: self.port.ring_stats().tx_invalid + self.port.refused(),
+            by_flow: self.by_flow,
+            nanos,
+            late: self.late,
+            zero_copy: self.port.zero_copy(),
+            interrupted,
+        }
+    }
+
+    /// Frames that were built and that the ring never accepted were not sent: they stand at the ends of their flows.
+    fn take_back(&mut self) {
+        while let Some(mut frame) = self.burst.pop_front() {
+            let at = self.job.builder.payload_at();
+            let stamp = self.pool.packet(&mut frame).bytes().get(at..).map(Stamp::read);
+            if let Some(Ok(stamp)) = stamp
+                && let Some(count) = self.by_flow.get_mut(stamp.flow as usize)
+            {
+                *count -= 1;
+            }
+            self.pool.free(frame);
+        }
     }
 }
 
@@ -258,24 +263,8 @@ mod tests {
             [(0, 3, 0), (1, 3, 333_333_333), (3, 3, 1_000_000_000), (7_000_000, 7_000_000, 1_000_000_000)]
         {
             assert_eq!(offset(n, rate), want, "{n} at {rate}");
+            assert_eq!((due(want, rate), due(want + 1, rate)), if n == 1 { (1, 2) } else { (n + 1, n + 1) });
         }
         assert_eq!(offset(3600 * 10_000_000, 10_000_000), 3_600_000_000_000);
-    }
-
-    #[test]
-    fn flows_are_chosen_as_asked() {
-        let count = |flows: u32, spread| {
-            let (mut choice, mut counts) = (Choice::new(flows, spread), vec![0u32; flows as usize]);
-            (0..100_000).for_each(|_| counts[choice.next() as usize] += 1);
-            counts
-        };
-        assert_eq!(count(1, Spread::Zipf), [100_000]);
-        assert!(count(10, Spread::Uniform).iter().all(|n| (9_500..10_500).contains(n)));
-        let zipf = count(1000, Spread::Zipf);
-        // ln 2, ln 3/2 and ln 11/10 of ln 1001
-        for (flow, share) in [(0, 10_033), (1, 5_869), (9, 1_380)] {
-            assert!(zipf[flow].abs_diff(share) < share / 10, "{flow}: {} of {share}", zipf[flow]);
-        }
-        assert!(zipf.iter().filter(|n| **n > 0).count() > 900);
     }
 }

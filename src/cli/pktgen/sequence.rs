@@ -10,6 +10,8 @@ pub(super) struct Flow {
     next: u64,
     /// Bit *n* is set when number `next - 1 - n` has come.
     seen: u64,
+    /// Different numbers that came.
+    received: u64,
 }
 
 /// What came, over all flows.
@@ -37,6 +39,7 @@ impl Flow {
             self.next = sequence + 1;
             tally.missing += ahead;
             tally.received += 1;
+            self.received += 1;
             return;
         }
         let behind = self.next - 1 - sequence;
@@ -47,9 +50,15 @@ impl Flow {
         } else {
             self.seen |= 1 << behind;
             tally.received += 1;
+            self.received += 1;
             tally.reordered += 1;
             tally.missing -= 1;
         }
+    }
+
+    /// Different numbers that came.
+    pub(super) fn received(&self) -> u64 {
+        self.received
     }
 
     /// Of `sent` packets, those behind the last that came; `None` when more came than were sent.
@@ -89,6 +98,7 @@ mod tests {
             assert_eq!(got, *want, "{story}");
             let highest = numbers.iter().max().map_or(0, |n| n + 1);
             assert_eq!(got.received + got.missing, highest, "{story}: every number is accounted for");
+            assert_eq!(flow.received(), got.received, "{story}");
             assert_eq!((flow.tail(highest + 5), flow.tail(highest)), (Some(5), Some(0)), "{story}");
         }
     }

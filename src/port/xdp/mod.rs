@@ -4,6 +4,7 @@
 //! their fill rings, then [`Steering::attach`] puts them into the program's map and attaches it. All of it happens
 //! in the network namespace of the calling thread, which must be the interfaces' one.
 
+mod catch;
 mod error;
 mod open;
 mod reason;
@@ -13,6 +14,7 @@ mod sys;
 mod tables;
 mod wait;
 
+pub use catch::{CatchCounters, Catching};
 pub use error::PortError;
 pub use open::{Options, QueueSpec, RingSizes, ZeroCopy};
 pub use reason::{SteerCounters, SteerReason};

@@ -7,9 +7,7 @@ use std::thread;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::DemoError;
-
-/// Set once, by whoever wants the demonstration to end; looked at between steps.
+/// Set once, by whoever wants a command to end; looked at between steps.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Stop(Arc<AtomicBool>);
 
@@ -25,7 +23,7 @@ impl Stop {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut hangup = signal(SignalKind::hangup())?;
         drop(entered);
-        thread::Builder::new().name("demo-signals".into()).spawn(move || {
+        thread::Builder::new().name("signals".into()).spawn(move || {
             runtime.block_on(async {
                 loop {
                     tokio::select! {
@@ -48,10 +46,5 @@ impl Stop {
     /// True once the end was asked for.
     pub(super) fn asked(&self) -> bool {
         self.0.load(Relaxed)
-    }
-
-    /// For `?` between steps.
-    pub(super) fn check(&self) -> Result<(), DemoError> {
-        if self.asked() { Err(DemoError::Interrupted) } else { Ok(()) }
     }
 }
