@@ -5,21 +5,22 @@
 mod root;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
 
-/// Builds what `perf/run` would build, in this build's own profile: a release build takes minutes.
-fn build() -> std::path::PathBuf {
+/// Builds what `perf/run` would build, but for the optimised profile: that takes minutes. Returns the harness.
+fn build() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let flood = Command::new(root.join("perf/flood/build")).status().unwrap();
     assert!(flood.success(), "perf/flood/build: {flood}");
-    // cargo builds examples along with tests, beside them
+    let line = ["build", "--quiet", "--locked", "--example", "perf"];
+    let built = Command::new(env!("CARGO")).args(line).current_dir(root).status().unwrap();
+    assert!(built.success(), "cargo {}: {built}", line.join(" "));
+    // beside the directory of this very program: target/debug/deps
     let deps = std::env::current_exe().unwrap();
-    let perf = deps.parent().and_then(Path::parent).unwrap().join("examples/perf");
-    assert!(perf.exists(), "{} is missing: cargo builds it with `cargo test`", perf.display());
-    perf
+    deps.ancestors().nth(2).unwrap().with_file_name("debug").join("examples/perf")
 }
 
 fn positive(value: &Value, what: &str) -> f64 {
