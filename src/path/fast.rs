@@ -3,8 +3,8 @@
 //!
 //! All headers are rewritten where they lie, through one bounds check. Each function returns `None`, with nothing
 //! changed that the careful path would not change too, as soon as a frame is not plain or is not simply to be forwarded;
-//! then the careful path takes it from the start, and finds the reason if it is to be dropped. No refusal is ever decided
-//! here.
+//! then the careful path takes it from the start, and finds the reason if it is to be dropped. Only what somebody who
+//! means harm sends most easily is [refused](super::refuse) at once.
 //!
 //! What is inlined by force is called once: in a loop over a burst, where calls and their spilled registers would cost a
 //! tenth of the time.
@@ -50,9 +50,12 @@ impl<'t> Path<'t> {
         let (ip, overlay) = (frame.ip.words(), scouted.overlay);
         let domain = domain_of(overlay);
         let advice = self.consult(domain, ip, scouted);
-        let sender = advice.src.peer()?;
-        if !self.tables.peer(sender)?.sends(overlay, frame.outer.ip.source()) {
-            return None;
+        let sender = match advice.src.peer() {
+            Some(id) if self.tables.peer(id).is_some_and(|p| p.sends(overlay, frame.outer.ip.source())) => id,
+            _ => return self.refuse_sender(overlay, &frame.outer),
+        };
+        if advice.dst.is_none() {
+            return self.refuse_inbound(ip, &frame.outer, rest);
         }
         let exit = self.exit(ip, advice.dst, Some(sender))?;
         let ports = self.transport(ip, &frame.ip, rest)?;
@@ -90,7 +93,10 @@ impl<'t> Path<'t> {
         let ip = frame.ip.words();
         let advice = self.consult(Domain(0), ip, scouted);
         if advice.src.hop().is_none() && !self.may_send(ip, advice.src) {
-            return None;
+            return self.refuse_source(advice.src);
+        }
+        if advice.dst.is_none() {
+            return self.refuse_route(ip, rest);
         }
         let exit = self.exit(ip, advice.dst, None)?;
         let ports = self.transport(ip, &frame.ip, rest)?;
@@ -115,7 +121,7 @@ impl<'t> Path<'t> {
 
     /// What the cache knew of both addresses, or else what the tables say.
     #[inline(always)]
-    fn consult(&self, domain: Domain, ip: Words, Scouted { src, dst, .. }: Scouted) -> Advice {
+    fn consult(&mut self, domain: Domain, ip: Words, Scouted { src, dst, .. }: Scouted) -> Advice {
         if src.is_none() || dst.is_none() {
             return self.consult_tables(domain, ip);
         }
@@ -123,11 +129,9 @@ impl<'t> Path<'t> {
     }
 
     #[inline(never)]
-    fn consult_tables(&self, domain: Domain, ip: Words) -> Advice {
-        let advice = |addr| -> Packed {
-            if is_forwardable(addr) { self.tables.lookup(domain, addr.into()).into() } else { Packed::NONE }
-        };
-        Advice { src: advice(ip.source()), dst: advice(ip.destination()), fresh: true }
+    fn consult_tables(&mut self, domain: Domain, ip: Words) -> Advice {
+        let mut ask = |addr| if is_forwardable(addr) { self.ask(domain, addr) } else { Packed::NONE };
+        Advice { src: ask(ip.source()), dst: ask(ip.destination()), fresh: true }
     }
 
     /// Lets the cache know what the tables said.
