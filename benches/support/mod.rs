@@ -8,6 +8,7 @@ pub(crate) mod cases;
 pub(crate) mod clock;
 pub(crate) mod deck;
 pub(crate) mod hostile;
+pub(crate) mod meter;
 pub(crate) mod options;
 pub(crate) mod parts;
 pub(crate) mod report;
