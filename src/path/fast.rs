@@ -121,17 +121,27 @@ impl<'t> Path<'t> {
 
     /// What the cache knew of both addresses, or else what the tables say.
     #[inline(always)]
-    fn consult(&mut self, domain: Domain, ip: Words, Scouted { src, dst, .. }: Scouted) -> Advice {
+    fn consult(&mut self, domain: Domain, ip: Words, scouted: Scouted) -> Advice {
+        let Scouted { src, dst, .. } = scouted;
         if src.is_none() || dst.is_none() {
-            return self.consult_tables(domain, ip);
+            return self.consult_tables(domain, ip, scouted);
         }
         Advice { src, dst, fresh: false }
     }
 
     #[inline(never)]
-    fn consult_tables(&mut self, domain: Domain, ip: Words) -> Advice {
-        let mut ask = |addr| if is_forwardable(addr) { self.ask(domain, addr) } else { Packed::NONE };
-        Advice { src: ask(ip.source()), dst: ask(ip.destination()), fresh: true }
+    fn consult_tables(&mut self, domain: Domain, ip: Words, known: Scouted) -> Advice {
+        let mut fresh = false;
+        let mut ask = |known: Packed, addr| {
+            if !known.is_none() || !is_forwardable(addr) {
+                return known;
+            }
+            let advice = self.ask(domain, addr);
+            fresh |= !advice.is_none();
+            advice
+        };
+        let (src, dst) = (ask(known.src, ip.source()), ask(known.dst, ip.destination()));
+        Advice { src, dst, fresh }
     }
 
     /// Lets the cache know what the tables said.
