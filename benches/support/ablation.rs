@@ -16,11 +16,8 @@ pub(crate) fn cases(options: &Options) -> Vec<Case> {
         change(&mut changed);
         changed
     };
-    let variants = [
-        ("whole", options.clone()),
-        ("one-look", with(|o| o.burst = 1)),
-        ("no-cache", with(|o| o.cache = 4)),
-    ];
+    let variants =
+        [("whole", options.clone()), ("one-look", with(|o| o.burst = 1)), ("no-cache", with(|o| o.cache = 4))];
     let mut cases = Vec::new();
     for (label, flows, pods) in [("1k", 1_000, 1_000), ("64k", 65_536, 10_000)] {
         let size = Size { nodes: options.nodes as usize, pods, flows };
