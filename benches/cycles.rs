@@ -8,6 +8,8 @@
 //! arrives with. `turn` is the whole turn of a worker over in-memory rings, which copy each frame; `rings` is what those
 //! rings take for themselves.
 //!
+//! `ablation` is the path without one of its parts.
+//!
 //! Core cycles are what a clock calibrated in the run makes of the time: the counter's own are not the core's.
 
 #![allow(missing_docs)]
@@ -16,17 +18,18 @@ mod support;
 
 use clap::Parser;
 use support::options::Options;
-use support::{cases, hostile, parts, rounds};
+use support::{ablation, cases, hostile, parts, rounds};
 
 /// Builds the cases of a group.
 type Build = fn(&Options) -> Vec<rounds::Case>;
 
 fn main() {
     let options = Options::parse();
-    let groups: [(&str, Build); 7] = [
+    let groups: [(&str, Build); 8] = [
         ("path/", cases::journeys),
         ("miss/", cases::misses),
         ("hostile/", hostile::cases),
+        ("ablation/", ablation::cases),
         ("turn/", parts::turns),
         ("cache/", parts::hits),
         ("rings/", parts::rings_alone),

@@ -4,6 +4,7 @@
 #[path = "../../tests/support/mod.rs"]
 pub(crate) mod gateway;
 
+pub(crate) mod ablation;
 pub(crate) mod cases;
 pub(crate) mod clock;
 pub(crate) mod deck;
