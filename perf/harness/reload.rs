@@ -1,6 +1,6 @@
 //! Latency over time while the gateway takes over a changed configuration.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::Result;
 use crate::bed::Bed;
@@ -24,19 +24,15 @@ pub(crate) fn measure(tag: &str, workload: &Workload, pps: f64) -> Result<Reload
     bed.nodes += MORE;
     let mut bench = Bench::new(&bed, &system, workload)?;
     let (mut points, mut changed, mut before) = (Vec::new(), None, Histogram::default());
-    let mut next = Instant::now() + STEP;
-    let trial = bench.watched(pps as u64, SECONDS, |elapsed, now: &Histogram| {
+    let trial = bench.watched(pps as u64, SECONDS, STEP, |elapsed, now: &Histogram| {
         if changed.is_none() && elapsed >= CHANGE {
             changed = Some(elapsed);
             system.rewrite(&bed, &Settings::default())?;
         }
-        if Instant::now() >= next {
-            next += STEP;
-            let step = now.since(&before);
-            before = now.clone();
-            if step.count() > 0 {
-                points.push([elapsed, us(&step, 0.5), us(&step, 0.99), us(&step, 1.0)]);
-            }
+        let step = now.since(&before);
+        before = now.clone();
+        if step.count() > 0 {
+            points.push([elapsed, us(&step, 0.5), us(&step, 0.99), us(&step, 1.0)]);
         }
         Ok(())
     })?;

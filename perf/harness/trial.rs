@@ -117,11 +117,12 @@ impl<'a> Bench<'a> {
         done
     }
 
-    /// Sends at a rate, and shows the latency so far, again and again, with the seconds since the start.
+    /// Sends at a rate, and shows the latency so far every `step`, with the seconds since the start.
     pub(crate) fn watched(
         &mut self,
         rate: u64,
         seconds: f64,
+        step: Duration,
         mut look: impl FnMut(f64, &Histogram) -> Result<()>,
     ) -> Result<Sums> {
         self.run += 1;
@@ -133,7 +134,7 @@ impl<'a> Bench<'a> {
         while start.elapsed().as_secs_f64() < seconds {
             let now = self.counter.read()?;
             look(start.elapsed().as_secs_f64(), &histogram(&now["latency"]))?;
-            thread::sleep(PAUSE);
+            thread::sleep(step);
         }
         let sent = number(&sending.finish()?, "frames")?;
         let end = self.settle(&before, sent)?;

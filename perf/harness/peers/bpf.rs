@@ -7,7 +7,7 @@ use aya::maps::HashMap;
 use aya::programs::{SchedClassifier, TcAttachType, Xdp, XdpMode, tc};
 use aya::{Ebpf, EbpfLoader};
 
-use super::System;
+use super::{SECOND_CORE, System};
 use crate::Result;
 use crate::bed::{
     ACCESS, BLUE, Bed, Cluster, GREEN, MAC_FAR, MAC_NEAR, MAC_SUT_ACCESS, MAC_SUT_UNDERLAY, SUT_UNDERLAY, UNDERLAY,
@@ -17,7 +17,6 @@ use crate::bed::{
 const ROUTE: usize = 24;
 /// `struct bed` of routes.h.
 const BED: usize = 44;
-const BOTH_CORES: u32 = 3;
 
 /// Programs at work: they go with this value.
 pub(crate) struct Programs(#[expect(dead_code, reason = "held for its attachments")] Ebpf);
@@ -60,8 +59,8 @@ pub(super) fn tc(bed: &Bed) -> Result<Programs> {
         }
     }
     bed.poll_without_xdp()?;
-    bed.spread(ACCESS, BOTH_CORES)?;
-    bed.spread(UNDERLAY, BOTH_CORES)?;
+    bed.spread(ACCESS, SECOND_CORE)?;
+    bed.spread(UNDERLAY, SECOND_CORE)?;
     Ok(Programs(object))
 }
 

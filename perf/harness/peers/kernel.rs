@@ -1,5 +1,5 @@
 //! The kernel's vxlan device and IP forwarding, programmed as flannel programs it: per node a permanent neighbour, an FDB
-//! entry and an on-link route. Its work is spread over both cores by RPS.
+//! entry and an on-link route. RPS hands its work to the cores it may use.
 
 use selvedge::lab::Vxlan;
 
@@ -7,21 +7,19 @@ use super::System;
 use crate::Result;
 use crate::bed::{ACCESS, BLUE, Bed, Cluster, GREEN, MTU, OVERHEAD, SUT_UNDERLAY, UNDERLAY};
 
-const BOTH_CORES: u32 = 3;
-
 /// The kernel at work: it goes with its namespace.
 pub(crate) struct Kernel;
 
 impl System for Kernel {}
 
-pub(super) fn start(bed: &Bed) -> Result<Kernel> {
+pub(super) fn start(bed: &Bed, cores: u32) -> Result<Kernel> {
     bed.sut.sysctl("net.ipv4.ip_forward", "1")?;
     for cluster in [BLUE, GREEN] {
         program(bed, &cluster)?;
     }
     bed.poll_without_xdp()?;
-    bed.spread(ACCESS, BOTH_CORES)?;
-    bed.spread(UNDERLAY, BOTH_CORES)?;
+    bed.spread(ACCESS, cores)?;
+    bed.spread(UNDERLAY, cores)?;
     Ok(Kernel)
 }
 

@@ -29,6 +29,8 @@ pub(crate) enum Peer {
     SelvedgeOneCore,
     /// The kernel's vxlan device and IP forwarding, programmed as flannel does.
     Kernel,
+    /// The same, its work on the generator's core, too.
+    KernelBoth,
     /// A tunnel in tc BPF over an external vxlan device, as Cilium's.
     TcEbpf,
     /// Open vSwitch's userspace data path over AF_XDP.
@@ -40,13 +42,15 @@ pub(crate) enum Peer {
 }
 
 impl Peer {
-    pub(crate) const ALL: [Self; 6] = [Self::Selvedge, Self::Kernel, Self::TcEbpf, Self::Ovs, Self::Testpmd, Self::Xdp];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Selvedge, Self::SelvedgeOneCore, Self::Kernel, Self::TcEbpf, Self::Ovs, Self::Testpmd, Self::Xdp];
 
     pub(crate) fn name(self) -> &'static str {
         [
             "selvedge",
             "selvedge, one core",
             "kernel vxlan",
+            "kernel, both cores",
             "tc-eBPF tunnel",
             "OVS AF_XDP",
             "testpmd AF_XDP",
@@ -59,8 +63,9 @@ impl Peer {
         [
             "the gateway as it ships, one worker",
             "the same, receive processing in a kernel thread on the worker's core",
-            "the kernel's vxlan device and IP forwarding, programmed as flannel does, on both cores by RPS",
-            "tc BPF with an external vxlan device and bpf_redirect, as Cilium's, on both cores by RPS",
+            "the kernel's vxlan device and IP forwarding, programmed as flannel does; RPS hands its work to core 1",
+            "the same with RPS to both cores: its work then displaces the generator, which offers only what is taken",
+            "tc BPF with an external vxlan device and bpf_redirect, as Cilium's; RPS hands its work to core 1",
             "Open vSwitch's userspace data path over AF_XDP, one PMD thread",
             "DPDK testpmd over AF_XDP, one thread, MAC forwarding only: raw I/O, no gateway",
             "a gateway wholly in XDP, no guard, no counters, no errors: the ceiling on these interfaces",
@@ -72,6 +77,10 @@ impl Peer {
         self != Self::Testpmd || journey == Journey::Encap
     }
 }
+
+/// Cores that RPS hands a kernel's work to: bit n stands for core n. The first has the receive processing in any case.
+const SECOND_CORE: u32 = 2;
+const BOTH_CORES: u32 = 3;
 
 /// What a system has spent since its start.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -128,7 +137,8 @@ pub(crate) fn gateway(bed: &Bed, settings: &Settings) -> Result<selvedge::Gatewa
 pub(crate) fn start(peer: Peer, bed: &Bed, settings: &Settings, room: &Path) -> Result<Box<dyn System>> {
     Ok(match peer {
         Peer::Selvedge | Peer::SelvedgeOneCore => Box::new(gateway(bed, settings)?),
-        Peer::Kernel => Box::new(kernel::start(bed)?),
+        Peer::Kernel => Box::new(kernel::start(bed, SECOND_CORE)?),
+        Peer::KernelBoth => Box::new(kernel::start(bed, BOTH_CORES)?),
         Peer::TcEbpf => Box::new(bpf::tc(bed)?),
         Peer::Xdp => Box::new(bpf::xdp(bed)?),
         Peer::Ovs => Box::new(ovs::start(bed, room)?),

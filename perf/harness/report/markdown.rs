@@ -40,7 +40,7 @@ pub(super) fn page(report: &Report) -> String {
 pub(super) const METHOD: &str = "\
 Systems run in network namespaces of their own, in turn within each round; figures are medians over the rounds, with the \
 smallest and the largest. The generator (a BPF program run on live frames) and the receive processing it sets off have \
-core 0, the system under test core 1; kernel systems use both. A counter in XDP at the far end checks each frame. Only \
+core 0, the system under test core 1. A counter in XDP at the far end checks each frame. Only \
 ratios within one run say anything, and those to one digit. Latency counts from the intended time of sending. A trial is \
 valid only if every packet sent arrives or is in a drop counter; others are void, and repeated.";
 
@@ -98,9 +98,13 @@ fn searches(report: &Report, out: &mut String) {
     if report.searches.is_empty() {
         return;
     }
-    let _ = writeln!(out, "## Highest rate without loss (NDR) and with at most 0.5 % (PDR)\n");
-    let _ =
-        writeln!(out, "RFC 2544 by bisection to 3 %; a rate counts as carried when one of three trials carries it.\n");
+    let _ = writeln!(
+        out,
+        "RFC 2544 by bisection to {:.0} %; a rate counts as carried when one of {} trials carries it. A trial in which \
+         the generator falls behind by a tenth of its length carries nothing.\n",
+        report.resolution * 100.0,
+        report.tries
+    );
     let _ = writeln!(out, "| workload | system | NDR Mpps | PDR Mpps | trials |\n|---|---|---|---|---|");
     for s in &report.searches {
         let (ndr, pdr) = (mpps(s.ndr_pps), mpps(s.pdr_pps));

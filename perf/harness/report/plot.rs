@@ -27,6 +27,7 @@ fn colour(peer: Peer) -> RGBColor {
         Peer::Selvedge => RGBColor(0, 114, 178),
         Peer::SelvedgeOneCore => RGBColor(86, 180, 233),
         Peer::Kernel => RGBColor(90, 90, 90),
+        Peer::KernelBoth => RGBColor(160, 160, 160),
         Peer::TcEbpf => RGBColor(213, 94, 0),
         Peer::Ovs => RGBColor(0, 158, 115),
         Peer::Testpmd => RGBColor(204, 121, 167),
@@ -44,7 +45,7 @@ pub(super) fn all(report: &Report) -> Result<Vec<Picture>> {
         pictures.push(Picture {
             svg: bars(report, &title, &headline, label)?,
             caption: "Packets a second that arrive under a flood, medians; whiskers from the smallest to the largest \
-                      round; above each bar its ratio to the kernel's vxlan path."
+                      round; above each bar its ratio to the kernel's vxlan path on the same two cores."
                 .into(),
         });
     }
