@@ -2,6 +2,7 @@
 
 mod bed;
 mod flood;
+mod foreign;
 mod ledger;
 mod options;
 mod peers;

@@ -116,18 +116,16 @@ fn stand(peer: Peer, plan: &Plan) -> Result<Stand> {
     Ok(Stand { peer, system, bed, _room: room })
 }
 
-/// A trial whose books balance, or the last of a few that did not; with the void ones.
+/// A trial whose books balance and that nobody disturbed, or the last of a few; with those that went before.
 fn sound_trial(bench: &mut Bench<'_>, rate: Option<u64>, seconds: f64) -> Result<(Trial, Vec<Void>)> {
     let mut void = Vec::new();
     loop {
         let trial = bench.trial(rate, seconds)?;
-        if trial.valid() {
+        if (trial.balanced() && trial.undisturbed()) || void.len() == PATIENCE {
             return Ok((trial, void));
         }
-        void.push(Void { unaccounted: trial.unaccounted, wrong: trial.wrong, sent: trial.sent });
-        if void.len() == PATIENCE {
-            return Ok((trial, void));
-        }
+        let Trial { unaccounted, wrong, sent, others, .. } = trial;
+        void.push(Void { unaccounted, wrong, sent, others });
     }
 }
 
@@ -142,21 +140,24 @@ fn max_rates(stands: &[Stand], workload: &Workload, plan: &Plan) -> Result<Vec<R
     for _ in 0..plan.rounds {
         for (stand, bench) in &mut benches {
             let done = sound_trial(bench, None, plan.seconds)?;
-            eprintln!(
-                "  {:<16} {:.3} Mpps{}",
-                stand.peer.name(),
-                done.0.rate / 1e6,
-                if done.0.valid() { "" } else { " †" }
-            );
+            eprintln!("  {:<16} {:.3} Mpps{}", stand.peer.name(), done.0.rate / 1e6, mark(&done.0));
             trials.entry(stand.peer).or_default().push(done);
         }
     }
     Ok(trials.into_iter().filter_map(|(peer, done)| rate_result(peer, workload, done)).collect())
 }
 
+fn mark(trial: &Trial) -> &'static str {
+    match (trial.balanced(), trial.undisturbed()) {
+        (false, _) => " †",
+        (true, false) => " ‡",
+        (true, true) => "",
+    }
+}
+
 fn rate_result(peer: Peer, workload: &Workload, done: Vec<(Trial, Vec<Void>)>) -> Option<RateResult> {
-    let audited = done.iter().any(|(trial, _)| trial.valid());
-    let counted: Vec<&Trial> = done.iter().map(|(t, _)| t).filter(|t| t.valid() || !audited).collect();
+    let audited = done.iter().any(|(trial, _)| trial.balanced());
+    let counted: Vec<&Trial> = done.iter().map(|(t, _)| t).filter(|t| t.balanced() || !audited).collect();
     let last = counted.last()?;
     Some(RateResult {
         peer,
@@ -165,6 +166,7 @@ fn rate_result(peer: Peer, workload: &Workload, done: Vec<(Trial, Vec<Void>)>) -
         offered_pps: Spread::of(&counted.iter().map(|t| t.offered).collect::<Vec<_>>())?.median,
         drops: last.drops.clone(),
         audited,
+        disturbed: counted.iter().filter(|t| !t.undisturbed()).count(),
         void: done.into_iter().flat_map(|(_, void)| void).collect(),
     })
 }
@@ -173,10 +175,10 @@ fn ndr_and_pdr(stand: &Stand, workload: &Workload, most: f64, plan: &Plan) -> Re
     let mut bench = Bench::new(&stand.bed, stand.system.as_ref(), workload)?;
     let mut trials = Vec::new();
     let mut probe = |rate: f64| -> Result<Option<f64>> {
-        let trial = bench.trial(Some(rate as u64), plan.seconds)?;
+        let (trial, _) = sound_trial(&mut bench, Some(rate as u64), plan.seconds)?;
         let loss = match trial.on_time() {
             // an unaudited loss is a loss all the same
-            true => (trial.valid() || trial.unaccounted >= 0).then(|| trial.loss()),
+            true => (trial.balanced() || trial.unaccounted >= 0).then(|| trial.loss()),
             // the two cores cannot both offer and carry that rate
             false => Some(1.0),
         };

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::Result;
 use crate::bed::Bed;
 use crate::flood::{Counter, send};
+use crate::foreign;
 use crate::ledger::{Drops, kernel_drops, since};
 use crate::peers::{Cost, System};
 use crate::stats::Histogram;
@@ -17,6 +18,8 @@ use crate::workload::{Journey, Workload, expectation};
 
 /// Time at the start of a flood that is not measured: rings fill, caches warm, clocks rise.
 const WARM_UP: Duration = Duration::from_millis(150);
+/// What other programs may take of one core.
+const OTHERS: f64 = 0.05;
 /// How late the generator may be at most, as a share of the trial.
 const LATE: f64 = 0.1;
 /// How long the first frame may take.
@@ -50,14 +53,21 @@ pub(crate) struct Trial {
     pub(crate) late: Histogram,
     pub(crate) late_max_ns: u64,
     pub(crate) seconds: f64,
+    /// CPU time of other programs meanwhile, as a share of one core.
+    pub(crate) others: f64,
     /// What the system spent on it, where it can be told.
     pub(crate) cost: Option<Cost>,
 }
 
 impl Trial {
     /// False when the books do not balance: the trial proves nothing.
-    pub(crate) fn valid(&self) -> bool {
+    pub(crate) fn balanced(&self) -> bool {
         self.unaccounted == 0 && self.wrong == 0 && self.sent > 0
+    }
+
+    /// False when other programs took part of the cores.
+    pub(crate) fn undisturbed(&self) -> bool {
+        self.others <= OTHERS
     }
 
     /// The share of frames that did not arrive.
@@ -146,6 +156,7 @@ impl<'a> Bench<'a> {
         self.counter.expect(self.run)?;
         let before = self.drops()?;
         let began = self.system.cost()?;
+        let (clock, quiet) = (Instant::now(), foreign::read()?);
         let from = self.workload.ends(self.bed)[0];
         let flood = seconds + if rate.is_none() { 2.0 * WARM_UP.as_secs_f64() } else { 0.0 };
         let sending = send(from, &self.workload, &self.headers, self.run, rate, flood)?;
@@ -154,6 +165,7 @@ impl<'a> Bench<'a> {
             Some(_) => None,
         };
         let sent = sending.finish()?;
+        let others = foreign::read()?.others_since(&quiet) / clock.elapsed().as_secs_f64();
         let end = self.settle(&before, number(&sent, "frames")?)?;
         let cost = self.system.cost()?.zip(began).map(|(now, then)| now.since(&then));
         let received = number(&end, "frames")?;
@@ -175,6 +187,7 @@ impl<'a> Bench<'a> {
             late: histogram(&sent["late"]),
             late_max_ns: number(&sent, "latest_ns")?,
             seconds,
+            others,
             cost,
         })
     }

@@ -78,7 +78,10 @@ pub(crate) fn run(args: &TryArgs) -> Result<()> {
         for ((peer, bench), rates) in pair.iter().zip(&mut benches).zip(&mut rates) {
             let trial = bench.trial(None, args.secs)?;
             print!("  {} {:.3} ({:.1})", peer.name(), trial.rate / 1e6, trial.offered / 1e6);
-            if !trial.valid() {
+            if !trial.undisturbed() {
+                print!(" disturbed: others took {:.0} % of a core", trial.others * 100.0);
+            }
+            if !trial.balanced() {
                 print!(" void: {} unaccounted, {} wrong, drops {:?}", trial.unaccounted, trial.wrong, trial.drops);
             }
             rates.push(trial.rate);

@@ -117,13 +117,13 @@ pub(crate) trait System {
         false
     }
 
-    /// One that spins must not do so while another is measured.
+    /// Lets it run, or holds it while another is measured: some systems spin whether or not there is work.
     fn wake(&self, _on: bool) -> Result<()> {
         Ok(())
     }
 }
 
-/// Stops and continues a process that spins.
+/// Stops and continues a process.
 fn wake(process: &Process, on: bool) -> Result<()> {
     Ok(process.signal(if on { Signal::CONT } else { Signal::STOP })?)
 }

@@ -75,8 +75,10 @@ fn headline(report: &Report, out: &mut String) {
 }
 
 fn rates(report: &Report, out: &mut String) {
-    let _ =
-        writeln!(out, "## Maximum rate, every workload\n\nMpps: median (smallest–largest); † books not balanced.\n");
+    let _ = writeln!(
+        out,
+        "## Maximum rate, every workload\n\nMpps: median (smallest–largest); † books not balanced, ‡ disturbed by other programs on the machine.\n"
+    );
     let peers = report.peers();
     let names: Vec<&str> = peers.iter().map(|p| p.name()).collect();
     let _ = writeln!(out, "| workload | {} |\n|---|{}", names.join(" | "), "---|".repeat(names.len()));
@@ -84,7 +86,7 @@ fn rates(report: &Report, out: &mut String) {
         let cell = |peer: &Peer| {
             let found = report.rates.iter().find(|r| r.peer == *peer && r.workload == *workload);
             found.map_or("–".to_string(), |r| {
-                let mark = if r.audited { "" } else { " †" };
+                let mark = [if r.audited { "" } else { " †" }, if r.disturbed > 0 { " ‡" } else { "" }].concat();
                 format!("{} ({}–{}){mark}", mpps(r.pps.median), mpps(r.pps.min), mpps(r.pps.max))
             })
         };
@@ -179,7 +181,10 @@ fn notes(report: &Report, out: &mut String) {
         let _ = writeln!(out, "* {}: {}.{missing}", s.name, s.what);
     }
     let void: usize = report.rates.iter().map(|r| r.void.len()).sum();
-    let _ = writeln!(out, "\n## Notes\n\n* {void} trials at maximum rate were void, and repeated.");
+    let _ = writeln!(
+        out,
+        "\n## Notes\n\n* {void} trials at maximum rate were void or disturbed by other programs, and repeated."
+    );
     if let Some(r) = &report.reload {
         let _ = writeln!(
             out,

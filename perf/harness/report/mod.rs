@@ -60,7 +60,9 @@ pub(crate) struct RateResult {
     /// Packets a second that arrived, a trial each.
     pub(crate) pps: Spread,
     pub(crate) offered_pps: f64,
-    /// Trials whose books did not balance; repeated, and not in `pps`, unless none balanced.
+    /// Trials that other programs disturbed in spite of repetition, among those in `pps`.
+    pub(crate) disturbed: usize,
+    /// Trials whose books did not balance, or that were disturbed; repeated, and not in `pps`.
     pub(crate) void: Vec<Void>,
     /// False when no trial's books balanced: the figure is not audited.
     pub(crate) audited: bool,
@@ -73,6 +75,8 @@ pub(crate) struct Void {
     pub(crate) unaccounted: i64,
     pub(crate) wrong: u64,
     pub(crate) sent: u64,
+    /// CPU time of other programs, as a share of one core.
+    pub(crate) others: f64,
 }
 
 /// The highest rates without loss, and with half a percent.
