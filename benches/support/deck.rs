@@ -82,19 +82,25 @@ impl Way<'_> {
     /// As [`selvedge::worker::Worker`] does it. The only place of the benches that knows how.
     #[inline]
     fn decide(&mut self, pool: &Pool, frames: &mut [Frame], tally: &mut Tally) {
+        match self.port {
+            ACCESS => self.decide_from::<false>(pool, frames, tally),
+            _ => self.decide_from::<true>(pool, frames, tally),
+        }
+    }
+
+    #[inline]
+    fn decide_from<const UNDERLAY: bool>(&mut self, pool: &Pool, frames: &mut [Frame], tally: &mut Tally) {
         let mut path = Path { tables: self.tables, memory: self.memory, now: Tick(1) };
         for (frame, scouted) in frames.iter_mut().zip(self.scouted.iter_mut()) {
             let mut packet = pool.packet(frame);
-            *scouted = match self.port {
-                ACCESS => path.scout_outbound(&mut packet),
-                _ => path.scout_inbound(&mut packet),
-            };
+            *scouted = if UNDERLAY { path.scout_inbound(&mut packet) } else { path.scout_outbound(&mut packet) };
         }
         for (frame, scouted) in frames.iter_mut().zip(self.scouted.iter()) {
             let mut packet = pool.packet(frame);
-            let verdict = match self.port {
-                ACCESS => path.decide_outbound(self.port, &mut packet, *scouted),
-                _ => path.decide_inbound(&mut packet, *scouted),
+            let verdict = if UNDERLAY {
+                path.decide_inbound(&mut packet, *scouted)
+            } else {
+                path.decide_outbound(self.port, &mut packet, *scouted)
             };
             tally.count(verdict);
         }
