@@ -43,6 +43,30 @@ fn seeds() -> Vec<(PortId, Vec<u8>)> {
         seeds.push((ACCESS, plain(&Ip::tcp(NATIVE, dst, (5, 6), b"payload"))));
         seeds.push((ACCESS, plain(&Ip::echo(NATIVE, dst, &[1; 1420]))));
     }
+    // what a hostile sender sends, which is refused on the way
+    let outer = |src: [u8; 4], ip: &Ip| {
+        let mut vxlan = from_blue(ip);
+        vxlan.outer = Ip::new(src, BLUE_VTEP, 17, vec![]);
+        (UNDERLAY, vxlan.frame())
+    };
+    let udp = |from, to| Ip::udp(from, to, (9, 9), b"payload");
+    for (node, from, to) in [
+        (BLUE_NODE.0, BLUE_POD, NOWHERE),
+        (BLUE_NODE.0, BLUE_POD_2, NATIVE),
+        (BLUE_NODE.0, NOWHERE, NATIVE),
+        (GREEN_NODE.0, BLUE_POD, NATIVE),
+        (BLUE_VTEP, BLUE_POD, NATIVE),
+        (BLUE_NODE.0, BLUE_POD, [127, 0, 0, 1]),
+        (BLUE_NODE.0, [224, 0, 0, 1], NATIVE),
+    ] {
+        seeds.push(outer(node, &udp(from, to)));
+    }
+    for (from, to) in [(BLUE_POD, GREEN_POD), (NATIVE, NOWHERE), (NOWHERE, BLUE_POD), ([127, 0, 0, 1], NOWHERE)] {
+        seeds.push((ACCESS, plain(&udp(from, to))));
+    }
+    let mut partial = udp(NATIVE, NOWHERE);
+    partial.unfinish(6);
+    seeds.push((ACCESS, plain(&partial)));
     seeds
 }
 

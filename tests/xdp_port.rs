@@ -439,6 +439,23 @@ fn one_call_sends_what_came_by_all_ports() {
 }
 
 #[test]
+fn a_small_budget_is_made_up_for_by_more_calls() {
+    let Some(net) = Net::new() else { return };
+    net.within("g", || {
+        let mut pool = pool();
+        // two ports of ten frames each: no more than what every kernel sends a call
+        let options = Options { burst: 10, ..Options::default() };
+        let port = &mut open(&mut pool, options).unwrap()[1];
+        assert_eq!(port.tx_budget(), 32);
+        let mut burst = Burst::new(100);
+        (0..100).for_each(|_| burst.push(pool.alloc_with(&[0xff; 60]).unwrap()).unwrap());
+        assert_eq!(port.tx(&mut pool, &mut burst), 100);
+        port.service(&mut pool);
+        assert_eq!(port.unsent(), 0);
+    });
+}
+
+#[test]
 fn a_burst_larger_than_the_tx_ring_goes_out_in_order() {
     let Some(net) = Net::new() else { return };
     let b = net.within("b", || listen("10.2.0.2:4789"));

@@ -3,10 +3,10 @@
 use super::deck::{Tally, Way};
 use super::gateway::{ACCESS, frames::Ip, plain, settings};
 use super::options::Options;
-use super::rounds::{Bar, Bench, Case};
+use super::rounds::{Bar, Bench, Case, Sample};
 use super::traffic::{Journey, Traffic};
 use super::world::{self, Size};
-use selvedge::path::Memory;
+use selvedge::path::{Memory, Scouted};
 use selvedge::tables::{Domain, FlowCache, Tables};
 use std::hint::black_box;
 use std::rc::Rc;
@@ -56,6 +56,7 @@ pub(crate) fn path(
     let (tables, mut memory) = (tables.clone(), memory(options));
     let (packets, burst) = (options.packets as usize, options.burst as usize);
     let (mut at, told) = (0, name.clone());
+    let mut scouted = vec![Scouted::default(); burst];
     let round = move |bench: &mut Bench<'_>| {
         let many = match distance {
             Distance::Near => burst,
@@ -67,12 +68,15 @@ pub(crate) fn path(
         for pass in 0..=passes {
             bench.deck.lay(&traffic, at, many);
             at = (at + many) % traffic.count();
-            let mut way = Way { tables: &tables, memory: &mut memory, port: traffic.port };
-            let took = bench.clock.time(|| tally = bench.deck.pass(&mut way, many, burst));
+            let mut way = Way { tables: &tables, memory: &mut memory, port: traffic.port, scouted: &mut scouted };
+            let mut pass_over = || tally = bench.deck.pass(&mut way, many, burst);
+            match pass {
+                0 => pass_over(),
+                _ => ticks += bench.meter.take(pass_over),
+            }
             expect.check(&told, tally);
-            ticks += if pass > 0 { took } else { 0 };
         }
-        ticks as f64 / (passes * many) as f64
+        Sample { ticks, items: (passes * many) as u64 }
     };
     Case { name, bar, round: Box::new(round) }
 }
@@ -121,7 +125,7 @@ fn lookups(bar: Bar, options: &Options, tables: &Rc<Tables>, addresses: Vec<[u8;
     let (tables, mut cache) = (tables.clone(), memory(options).cache);
     let (packets, mut at) = (options.packets as usize, 0);
     let round = move |bench: &mut Bench<'_>| {
-        let ticks = bench.clock.time(|| {
+        let ticks = bench.meter.take(|| {
             for n in 0..packets {
                 let dst = addresses[(at + n) % addresses.len()].into();
                 let epoch = tables.epoch();
@@ -133,7 +137,7 @@ fn lookups(bar: Bar, options: &Options, tables: &Rc<Tables>, addresses: Vec<[u8;
             }
         });
         at = (at + packets) % addresses.len();
-        ticks as f64 / packets as f64
+        Sample { ticks, items: packets as u64 }
     };
     Case { name: "miss/lookup".into(), bar, round: Box::new(round) }
 }

@@ -2,7 +2,7 @@
 
 use super::gateway::ACCESS;
 use super::traffic::Traffic;
-use selvedge::path::{Memory, Path, Tick, Verdict};
+use selvedge::path::{Memory, Path, Scouted, Tick, Verdict};
 use selvedge::port::{Backing, Frame, HEADROOM, Pool, Umem};
 use selvedge::tables::{PortId, Tables};
 use selvedge::wire::Span;
@@ -74,18 +74,33 @@ pub(crate) struct Way<'a> {
     pub(crate) tables: &'a Tables,
     pub(crate) memory: &'a mut Memory,
     pub(crate) port: PortId,
+    /// What the first look found; as long as a burst.
+    pub(crate) scouted: &'a mut [Scouted],
 }
 
 impl Way<'_> {
     /// As [`selvedge::worker::Worker`] does it. The only place of the benches that knows how.
     #[inline]
     fn decide(&mut self, pool: &Pool, frames: &mut [Frame], tally: &mut Tally) {
+        match self.port {
+            ACCESS => self.decide_from::<false>(pool, frames, tally),
+            _ => self.decide_from::<true>(pool, frames, tally),
+        }
+    }
+
+    #[inline]
+    fn decide_from<const UNDERLAY: bool>(&mut self, pool: &Pool, frames: &mut [Frame], tally: &mut Tally) {
         let mut path = Path { tables: self.tables, memory: self.memory, now: Tick(1) };
-        for frame in frames {
+        for (frame, scouted) in frames.iter_mut().zip(self.scouted.iter_mut()) {
             let mut packet = pool.packet(frame);
-            let verdict = match self.port {
-                ACCESS => path.outbound(self.port, &mut packet),
-                _ => path.inbound(&mut packet),
+            *scouted = if UNDERLAY { path.scout_inbound(&mut packet) } else { path.scout_outbound(&mut packet) };
+        }
+        for (frame, scouted) in frames.iter_mut().zip(self.scouted.iter()) {
+            let mut packet = pool.packet(frame);
+            let verdict = if UNDERLAY {
+                path.decide_inbound(&mut packet, *scouted)
+            } else {
+                path.decide_outbound(self.port, &mut packet, *scouted)
             };
             tally.count(verdict);
         }

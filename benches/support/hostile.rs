@@ -9,14 +9,13 @@ use super::traffic::{Journey, Traffic, vxlan};
 use super::world::{self, Net, Size, native, node, pod, subnet};
 use std::rc::Rc;
 
-/// Different packets of each kind: many times what a flow cache holds.
-const PACKETS: usize = 1 << 20;
+/// Nodes of each overlay here, each with a /24: a million addresses to aim at, many times what a flow cache holds.
+const WIDE: usize = 4_096;
 
 /// All kinds, each beside the hot traffic of the side it arrives on.
 pub(crate) fn cases(options: &Options) -> Vec<Case> {
-    let nodes = options.nodes as usize;
-    let tables = Rc::new(world::writer(nodes).publish());
-    let size = Size { nodes, pods: 1_000, flows: 1_000 };
+    let tables = Rc::new(world::writer(WIDE).publish());
+    let size = Size { nodes: options.nodes as usize, pods: 1_000, flows: 1_000 };
     let hot = |journey| Rc::new(Traffic::flows(journey, size, options.payload.into(), options.seed));
     let mut cases = Vec::new();
     let mut add = |name: &str, bar: Bar, traffic: Rc<Traffic>, expect| {
@@ -29,7 +28,7 @@ pub(crate) fn cases(options: &Options) -> Vec<Case> {
         for (kind, make, expect) in KINDS.iter().filter(|k| k.0 == journey).map(|k| (k.1, k.2, k.3)) {
             let mut random = Random(options.seed);
             let data = vec![7; options.payload.into()];
-            let frames = (0..PACKETS).map(|n| make(n, nodes, &mut random, &data));
+            let frames = (0..options.hostile as usize).map(|n| make(n, &mut random, &data));
             let hostile = Rc::new(Traffic::of(hot.port, frames));
             add(&format!("{}/{kind}", journey.name()), versus(&name), hostile.clone(), expect);
             if kind == "scan" {
@@ -41,7 +40,7 @@ pub(crate) fn cases(options: &Options) -> Vec<Case> {
     cases
 }
 
-type Make = fn(usize, usize, &mut Random, &[u8]) -> Vec<u8>;
+type Make = fn(usize, &mut Random, &[u8]) -> Vec<u8>;
 
 /// Kinds of hostile traffic: the journey beside which it stands, its name, its packets, what becomes of them.
 const KINDS: [(Journey, &str, Make, Expect); 9] = [
@@ -73,55 +72,55 @@ fn from_blue(n: usize, src: [u8; 4], dst: [u8; 4], data: &[u8]) -> Vec<u8> {
 }
 
 /// From any host of the native network to any address of any pod subnet.
-fn scan_out(_: usize, nodes: usize, random: &mut Random, data: &[u8]) -> Vec<u8> {
-    let (src, node) = (native(random.below(60_000)), random.below(nodes));
+fn scan_out(_: usize, random: &mut Random, data: &[u8]) -> Vec<u8> {
+    let (src, node) = (native(random.below(60_000)), random.below(WIDE));
     plain(&Ip::udp(src, anyone(Net::Blue, node, random), (1, 2), data))
 }
 
-fn nowhere_out(_: usize, _: usize, random: &mut Random, data: &[u8]) -> Vec<u8> {
+fn nowhere_out(_: usize, random: &mut Random, data: &[u8]) -> Vec<u8> {
     plain(&Ip::udp(native(random.below(60_000)), nowhere(random), (1, 2), data))
 }
 
 /// From the access side, with source addresses of pods.
-fn spoofed_out(n: usize, nodes: usize, random: &mut Random, data: &[u8]) -> Vec<u8> {
-    let src = anyone(Net::Green, n % nodes, random);
-    plain(&Ip::udp(src, pod(Net::Blue, random.below(1_000), nodes), (1, 2), data))
+fn spoofed_out(n: usize, random: &mut Random, data: &[u8]) -> Vec<u8> {
+    let src = anyone(Net::Green, n % WIDE, random);
+    plain(&Ip::udp(src, pod(Net::Blue, random.below(1_000), WIDE), (1, 2), data))
 }
 
 /// A node that uses every address of its subnet towards any native host.
-fn scan_in(n: usize, nodes: usize, random: &mut Random, data: &[u8]) -> Vec<u8> {
-    from_blue(n % nodes, anyone(Net::Blue, n % nodes, random), native(random.below(60_000)), data)
+fn scan_in(n: usize, random: &mut Random, data: &[u8]) -> Vec<u8> {
+    from_blue(n % WIDE, anyone(Net::Blue, n % WIDE, random), native(random.below(60_000)), data)
 }
 
 /// A node that sends with addresses of other nodes' pods.
-fn spoofed_in(n: usize, nodes: usize, random: &mut Random, data: &[u8]) -> Vec<u8> {
-    from_blue(n % nodes, anyone(Net::Blue, (n + 1) % nodes, random), native(1), data)
+fn spoofed_in(n: usize, random: &mut Random, data: &[u8]) -> Vec<u8> {
+    from_blue(n % WIDE, anyone(Net::Blue, (n + 1) % WIDE, random), native(1), data)
 }
 
 /// VTEPs that are no peers.
-fn stranger_in(_: usize, _: usize, random: &mut Random, data: &[u8]) -> Vec<u8> {
+fn stranger_in(_: usize, random: &mut Random, data: &[u8]) -> Vec<u8> {
     let [a, b, ..] = random.next().to_be_bytes();
     let mut packet = vxlan(([198, 18, a, b], [2; 6]), &Ip::udp(anyone(Net::Blue, 1, random), native(1), (1, 2), data));
     packet.udp_port = 8472;
     packet.frame()
 }
 
-fn unknown_vni(n: usize, nodes: usize, random: &mut Random, data: &[u8]) -> Vec<u8> {
-    let inner = Ip::udp(anyone(Net::Blue, n % nodes, random), native(1), (1, 2), data);
-    let mut packet = vxlan(node(Net::Blue, n % nodes), &inner);
+fn unknown_vni(n: usize, random: &mut Random, data: &[u8]) -> Vec<u8> {
+    let inner = Ip::udp(anyone(Net::Blue, n % WIDE, random), native(1), (1, 2), data);
+    let mut packet = vxlan(node(Net::Blue, n % WIDE), &inner);
     packet.vni = 100 + random.below(1_000_000) as u32;
     packet.frame()
 }
 
 /// A node that uses every address of its subnet towards every address of the other overlay.
-fn scan_across(n: usize, nodes: usize, random: &mut Random, data: &[u8]) -> Vec<u8> {
-    let src = anyone(Net::Blue, n % nodes, random);
-    let to = random.below(nodes);
-    from_blue(n % nodes, src, anyone(Net::Green, to, random), data)
+fn scan_across(n: usize, random: &mut Random, data: &[u8]) -> Vec<u8> {
+    let src = anyone(Net::Blue, n % WIDE, random);
+    let to = random.below(WIDE);
+    from_blue(n % WIDE, src, anyone(Net::Green, to, random), data)
 }
 
-fn nowhere_across(n: usize, nodes: usize, random: &mut Random, data: &[u8]) -> Vec<u8> {
-    from_blue(n % nodes, anyone(Net::Blue, n % nodes, random), nowhere(random), data)
+fn nowhere_across(n: usize, random: &mut Random, data: &[u8]) -> Vec<u8> {
+    from_blue(n % WIDE, anyone(Net::Blue, n % WIDE, random), nowhere(random), data)
 }
 
 /// The sides are those of the journeys.

@@ -4,10 +4,12 @@
 #[path = "../../tests/support/mod.rs"]
 pub(crate) mod gateway;
 
+pub(crate) mod ablation;
 pub(crate) mod cases;
 pub(crate) mod clock;
 pub(crate) mod deck;
 pub(crate) mod hostile;
+pub(crate) mod meter;
 pub(crate) mod options;
 pub(crate) mod parts;
 pub(crate) mod report;

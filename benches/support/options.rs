@@ -32,6 +32,9 @@ pub(crate) struct Options {
     /// Prefixes of the cases without a cache hit.
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1_000..=4_000_000))]
     pub(crate) prefixes: u32,
+    /// Different packets of each hostile kind: many times what a flow cache holds.
+    #[arg(long, default_value_t = 1 << 20, value_parser = clap::value_parser!(u32).range(1_000..=4_194_304))]
+    pub(crate) hostile: u32,
     /// Seed of all that is random.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
@@ -41,6 +44,12 @@ pub(crate) struct Options {
     /// Writes all figures to this file, too.
     #[arg(long)]
     pub(crate) json: Option<PathBuf>,
+    /// Names all cases and ends.
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) list: bool,
+    /// Does the work of the one case `--only` names once, untimed, for somebody who counts instructions.
+    #[arg(long, conflicts_with_all = ["json", "list"], requires = "only")]
+    pub(crate) count: bool,
     /// What `cargo bench` says to every bench.
     #[arg(long, hide = true)]
     bench: bool,

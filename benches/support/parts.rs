@@ -1,30 +1,44 @@
 //! The whole turn of a worker, its rings alone, and parts that everything is made of.
 
-use super::gateway::{ACCESS, UNDERLAY, rings, settings, worker};
+use super::Random;
+use super::gateway::{ACCESS, Hand, UNDERLAY, rings, settings, worker};
 use super::options::Options;
-use super::rounds::{Bar, Bench, Case};
+use super::rounds::{Bar, Bench, Case, Sample};
 use super::traffic::{Journey, Traffic};
-use super::world::{self, Size};
+use super::world::{self, Net, Size};
 use selvedge::port::{Backing, Burst, MemPort, Pool, Port, Umem};
-use selvedge::worker::Monotonic;
+use selvedge::tables::{Action, Domain, FlowCache, PeerId};
 use selvedge::worker::latency::Histogram;
+use selvedge::worker::{Clock, Monotonic};
 use std::hint::black_box;
+use std::net::Ipv4Addr;
 
-/// Whole turns of the production worker, in-memory rings and their copy of each frame included; and those rings alone,
-/// with nobody deciding anything.
+/// Whole turns of the production worker, in-memory rings and their copy of each frame included.
 pub(crate) fn turns(options: &Options) -> Vec<Case> {
+    each(options, turn)
+}
+
+/// What in-memory rings cost, with nobody deciding anything.
+pub(crate) fn rings_alone(options: &Options) -> Vec<Case> {
+    each(options, ring)
+}
+
+fn each(options: &Options, make: fn(Journey, &Options, &Traffic) -> Case) -> Vec<Case> {
     let size = Size { nodes: options.nodes as usize, pods: 1_000, flows: 1_000 };
-    let mut cases = Vec::new();
-    for journey in Journey::ALL {
-        let traffic = Traffic::flows(journey, size, options.payload.into(), options.seed);
-        cases.push(turn(journey, options, &traffic));
-        cases.push(rings_alone(journey, options, &traffic));
-    }
-    cases
+    let traffic = |journey| Traffic::flows(journey, size, options.payload.into(), options.seed);
+    Journey::ALL.map(|journey| make(journey, options, &traffic(journey))).into()
 }
 
 fn turn(journey: Journey, options: &Options, traffic: &Traffic) -> Case {
-    let (mut worker, publisher, tables) = worker(world::writer(options.nodes as usize), rings(), Monotonic);
+    // valgrind shows no vDSO: whoever counts goes without the clock's instructions
+    match options.count {
+        true => turn_by(Hand::default(), journey, options, traffic),
+        false => turn_by(Monotonic, journey, options, traffic),
+    }
+}
+
+fn turn_by<C: Clock + 'static>(clock: C, journey: Journey, options: &Options, traffic: &Traffic) -> Case {
+    let (mut worker, publisher, tables) = worker(world::writer(options.nodes as usize), rings(), clock);
     for port in [UNDERLAY, ACCESS] {
         worker.wire(port).1.count_only();
     }
@@ -34,20 +48,20 @@ fn turn(journey: Journey, options: &Options, traffic: &Traffic) -> Case {
     let round = move |bench: &mut Bench<'_>| {
         let (_, _) = (&publisher, &tables); // who goes away closes the channel
         let mut received = 0;
-        let ticks = bench.clock.time(|| {
+        let ticks = bench.meter.take(|| {
             while received < packets {
                 received += worker.turn() as u64;
             }
         });
         let stats = worker.stats();
         assert_eq!((stats.drops.total(), stats.received()), (0, stats.accounted()), "only forwarding is measured");
-        ticks as f64 / received as f64
+        Sample { ticks, items: received }
     };
     Case { name: format!("turn/{}", journey.name()), bar: Bar::None, round: Box::new(round) }
 }
 
-/// What in-memory rings cost: received by one port, sent by another, as a worker does.
-fn rings_alone(journey: Journey, options: &Options, traffic: &Traffic) -> Case {
+/// Received by one port, sent by another, as a worker does.
+fn ring(journey: Journey, options: &Options, traffic: &Traffic) -> Case {
     let mut pool = Pool::new(Umem::new(2048, 2048, Backing::Pages).unwrap()).unwrap();
     let mut ports = [MemPort::new(rings()), MemPort::new(rings())];
     for port in &mut ports {
@@ -59,7 +73,7 @@ fn rings_alone(journey: Journey, options: &Options, traffic: &Traffic) -> Case {
     let packets = options.packets as usize;
     let round = move |bench: &mut Bench<'_>| {
         let mut done = 0;
-        let ticks = bench.clock.time(|| {
+        let ticks = bench.meter.take(|| {
             while done < packets {
                 done += ports[0].rx(&mut pool, &mut received);
                 while let Some(frame) = received.pop_front() {
@@ -69,9 +83,9 @@ fn rings_alone(journey: Journey, options: &Options, traffic: &Traffic) -> Case {
                 ports.iter_mut().for_each(|port| port.service(&mut pool));
             }
         });
-        ticks as f64 / done as f64
+        Sample { ticks, items: done as u64 }
     };
-    Case { name: format!("turn/{}-rings-alone", journey.name()), bar: Bar::None, round: Box::new(round) }
+    Case { name: format!("rings/{}", journey.name()), bar: Bar::None, round: Box::new(round) }
 }
 
 /// Values recorded, as they come: a few microseconds, with a tail.
@@ -82,14 +96,39 @@ pub(crate) fn histogram(options: &Options) -> Vec<Case> {
         .map(|burst: u64| {
             let (values, mut histogram) = (values.clone(), Box::<Histogram>::default());
             let round = move |bench: &mut Bench<'_>| {
-                let ticks = bench.clock.time(|| {
+                let ticks = bench.meter.take(|| {
                     for nanos in &values {
                         histogram.record(black_box(*nanos), burst);
                     }
                 });
-                ticks as f64 / (values.len() as u64 * burst) as f64
+                Sample { ticks, items: values.len() as u64 * burst }
             };
             Case { name: format!("histogram/{burst}-a-burst"), bar: Bar::Nanos(2.0, 2.0), round: Box::new(round) }
         })
         .into()
+}
+
+/// Lookups of pods that the flow cache holds.
+pub(crate) fn hits(options: &Options) -> Vec<Case> {
+    [("1k", 1_000), ("64k", 65_536)].map(|(label, pods)| hit(label, pods, options)).into()
+}
+
+fn hit(label: &str, pods: usize, options: &Options) -> Case {
+    let (nodes, packets) = (pods.div_ceil(250).max(64), options.packets as usize);
+    // as much room again, so that nearly none is pushed out: what is asked for is what it holds
+    let mut cache = FlowCache::new(2 * pods, settings().hasher);
+    let all: Vec<Ipv4Addr> = (0..pods).map(|n| world::pod(Net::Blue, n, nodes).into()).collect();
+    all.iter().for_each(|pod| cache.put(Domain(1), *pod, 1, Action::Encap(PeerId(1))));
+    let held: Vec<_> = all.into_iter().filter(|pod| !cache.get(Domain(1), *pod, 1).is_none()).collect();
+    let mut random = Random(options.seed);
+    let asked: Vec<_> = (0..packets).map(|_| held[random.below(held.len())]).collect();
+    let round = move |bench: &mut Bench<'_>| {
+        let ticks = bench.meter.take(|| {
+            for pod in &asked {
+                black_box(cache.get(Domain(1), *pod, 1));
+            }
+        });
+        Sample { ticks, items: packets as u64 }
+    };
+    Case { name: format!("cache/get/{label}"), bar: Bar::None, round: Box::new(round) }
 }

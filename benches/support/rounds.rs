@@ -2,11 +2,12 @@
 
 use super::clock::{Clock, Rates};
 use super::deck::Deck;
+use super::meter::Meter;
 use super::options::Options;
 
 /// What a case is measured with.
 pub(crate) struct Bench<'a> {
-    pub(crate) clock: &'a Clock,
+    pub(crate) meter: &'a Meter,
     pub(crate) deck: &'a mut Deck,
 }
 
@@ -15,8 +16,14 @@ pub(crate) struct Case {
     /// Parts separated by slashes; the first is the group.
     pub(crate) name: String,
     pub(crate) bar: Bar,
-    /// One round: ticks an item.
-    pub(crate) round: Box<dyn FnMut(&mut Bench<'_>) -> f64>,
+    pub(crate) round: Box<dyn FnMut(&mut Bench<'_>) -> Sample>,
+}
+
+/// One round of a case.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sample {
+    pub(crate) ticks: u64,
+    pub(crate) items: u64,
 }
 
 /// What a case is held to.
@@ -70,22 +77,30 @@ pub(crate) struct Figures {
 
 /// Runs all cases `options.rounds` times, one after the other, after one round that does not count.
 pub(crate) fn run(cases: &mut [Case], options: &Options) -> Figures {
-    let clock = Clock::new();
+    let (clock, mut deck) = (Clock::new(), Deck::new(options.chunks));
     let ticks = clock.ticks_a_nanosecond();
-    let mut deck = Deck::new(options.chunks);
+    let meter = Meter::Time(clock);
     let mut rounds = vec![Vec::new(); cases.len()];
     let mut core = Vec::new();
     for round in 0..=options.rounds {
         for (case, rounds) in cases.iter_mut().zip(&mut rounds) {
-            let ticks = (case.round)(&mut Bench { clock: &clock, deck: &mut deck });
+            let sample = (case.round)(&mut Bench { meter: &meter, deck: &mut deck });
             if round > 0 {
-                rounds.push(ticks);
+                rounds.push(sample.ticks as f64 / sample.items as f64);
             }
         }
-        core.push(clock.core_cycles_a_tick());
+        core.extend(meter.core_cycles_a_tick());
     }
     let core = Spread::of(core);
     let figure = |(case, rounds): (&Case, _)| Figure { name: case.name.clone(), bar: case.bar.clone(), rounds };
     let cases = cases.iter().zip(rounds).map(figure).collect();
     Figures { rates: Rates { ticks, core: core.median }, core, cases }
+}
+
+/// Runs one case for somebody who counts: a round that does not count, then one that does. Returns the items of it.
+pub(crate) fn count(case: &mut Case, options: &Options) -> u64 {
+    let mut deck = Deck::new(options.chunks);
+    let mut round = |meter: &Meter| (case.round)(&mut Bench { meter, deck: &mut deck });
+    round(&Meter::Nothing);
+    round(&Meter::Count).items
 }

@@ -90,7 +90,7 @@ impl Cluster {
     }
 
     /// All its VTEPs.
-    fn underlay(&self) -> Prefix {
+    pub(crate) fn underlay(&self) -> Prefix {
         prefix(Ipv4Addr::new(172, self.vteps, 0, 0), 16)
     }
 }

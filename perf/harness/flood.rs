@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::Result;
 use crate::bed::OUTER;
-use crate::workload::{Journey, Workload, expectation};
+use crate::workload::Workload;
 
 /// The core of the generator, and of the receive processing it sets off.
 pub(crate) const GENERATOR_CORE: u32 = 0;
@@ -68,9 +68,9 @@ pub(crate) struct Counter {
 }
 
 impl Counter {
-    pub(crate) fn new(ns: &Namespace, journey: Journey) -> Result<Self> {
+    pub(crate) fn new(ns: &Namespace, expectation: &[String]) -> Result<Self> {
         let mut command = Command::new(program());
-        command.args(["count", "--dev", OUTER]).args(expectation(journey));
+        command.args(["count", "--dev", OUTER]).args(expectation);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         let mut process = ns.spawn(command)?;
         let input = process.child().stdin.take().ok_or("the counter has no input")?;
@@ -103,5 +103,10 @@ impl Counter {
     /// The counters.
     pub(crate) fn count(&mut self) -> Result<Value> {
         Ok(serde_json::from_str(&self.ask("count")?)?)
+    }
+
+    /// The counters, and the latency histogram.
+    pub(crate) fn read(&mut self) -> Result<Value> {
+        Ok(serde_json::from_str(&self.ask("read")?)?)
     }
 }

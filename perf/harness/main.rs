@@ -2,7 +2,15 @@
 
 mod bed;
 mod flood;
+mod ledger;
+mod options;
 mod peers;
+mod reload;
+mod report;
+mod search;
+mod stats;
+mod suite;
+mod syscalls;
 mod trial;
 mod try_out;
 mod workload;
@@ -10,26 +18,34 @@ mod workload;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use selvedge::lab::Lab;
 
 /// What goes wrong here is told to a person, and ends the run.
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 #[derive(Debug, Parser)]
-#[command(name = "perf")]
+#[command(name = "perf/run", args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+    #[command(flatten)]
+    options: options::Options,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// The gateway against the kernel, quickly: medians of interleaved rounds of one journey, and their ratio
     Try(try_out::TryArgs),
+    /// Remove what a run that was killed has left: its processes and namespaces
+    Sweep,
 }
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().command {
-        Command::Try(args) => try_out::run(&args),
+    let cli = Cli::parse();
+    let done = match &cli.command {
+        Some(Command::Try(args)) => try_out::run(args),
+        Some(Command::Sweep) => sweep(),
+        None => suite::run(&cli.options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -38,4 +54,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn sweep() -> Result<()> {
+    for tag in [suite::TAG, try_out::TAG] {
+        for name in Lab::sweep(tag)? {
+            eprintln!("perf: removed {name}");
+        }
+    }
+    Ok(())
 }

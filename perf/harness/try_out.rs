@@ -7,11 +7,12 @@ use selvedge::lab::Lab;
 use crate::Result;
 use crate::bed::{Bed, MOST_NODES};
 use crate::peers::{self, Cores, Peer, Settings};
+use crate::stats::Spread;
 use crate::trial::Bench;
 use crate::workload::{Journey, Size, Workload};
 
 /// Namespaces of this command.
-const TAG: &str = "perftry";
+pub(crate) const TAG: &str = "perftry";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct TryArgs {
@@ -62,33 +63,30 @@ pub(crate) fn run(args: &TryArgs) -> Result<()> {
     let settings = Settings { cores, overrides: overrides.collect::<Result<_>>()?, program: args.program.clone() };
     let pair = [Peer::Selvedge, args.against];
     let beds = pair.iter().map(|_| Bed::new(TAG, args.nodes, 1)).collect::<Result<Vec<_>>>()?;
-    let _running =
-        pair.iter().zip(&beds).map(|(p, bed)| peers::start(*p, bed, &settings)).collect::<Result<Vec<_>>>()?;
-    let mut benches = beds.iter().map(|bed| Bench::new(bed, &workload)).collect::<Result<Vec<_>>>()?;
+    let room = tempfile::tempdir()?;
+    let start = |(peer, bed): (&Peer, _)| peers::start(*peer, bed, &settings, room.path());
+    let systems = pair.iter().zip(&beds).map(start).collect::<Result<Vec<_>>>()?;
+    let mut benches = Vec::new();
+    for (bed, system) in beds.iter().zip(&systems) {
+        system.wake(false)?;
+        benches.push(Bench::new(bed, system.as_ref(), &workload)?);
+    }
     println!("{workload}; {} rounds of {} s, in turn; Mpps received (offered)", args.rounds, args.secs);
     let mut rates = [vec![], vec![]];
     for round in 0..args.rounds {
         print!("round {}:", round + 1);
         for ((peer, bench), rates) in pair.iter().zip(&mut benches).zip(&mut rates) {
-            let [received, offered] = bench.max_rate(args.secs)?;
-            print!("  {} {:.3} ({:.1})", peer.name(), received / 1e6, offered / 1e6);
-            rates.push(received);
+            let trial = bench.trial(None, args.secs)?;
+            print!("  {} {:.3} ({:.1})", peer.name(), trial.rate / 1e6, trial.offered / 1e6);
+            if !trial.valid() {
+                print!(" void: {} unaccounted, {} wrong, drops {:?}", trial.unaccounted, trial.wrong, trial.drops);
+            }
+            rates.push(trial.rate);
         }
         println!();
     }
-    let [ours, theirs] = rates.map(median);
-    println!(
-        "median: {} {:.3}, {} {:.3}, ratio {:.2}",
-        pair[0].name(),
-        ours / 1e6,
-        pair[1].name(),
-        theirs / 1e6,
-        ours / theirs
-    );
+    let [ours, theirs] = rates.map(|r| Spread::of(&r).map_or(0.0, |s| s.median));
+    let (first, second) = (pair[0].name(), pair[1].name());
+    println!("median: {first} {:.3}, {second} {:.3}, ratio {:.2}", ours / 1e6, theirs / 1e6, ours / theirs);
     Ok(())
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }

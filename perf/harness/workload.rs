@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 use selvedge::wire::addr::Mac;
+use serde::Serialize;
 
 use crate::Result;
 use crate::bed::{
@@ -24,7 +25,8 @@ const VXLAN_WORDS: usize = 12;
 const SHORTEST: u16 = 60;
 
 /// The three ways of a packet through a gateway.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Journey {
     Encap,
     Decap,
@@ -49,7 +51,8 @@ impl fmt::Display for Journey {
 }
 
 /// Sizes of the inner Ethernet frames, with the frame check sequence as the field counts them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(into = "String")]
 pub(crate) enum Size {
     Fixed(u16),
     /// 64, 594 and 1518 bytes as 7 : 4 : 1, the usual mix: 361.8 bytes on average.
@@ -79,6 +82,12 @@ impl std::str::FromStr for Size {
     }
 }
 
+impl From<Size> for String {
+    fn from(size: Size) -> Self {
+        size.to_string()
+    }
+}
+
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -89,7 +98,7 @@ impl fmt::Display for Size {
 }
 
 /// One workload.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Workload {
     pub(crate) journey: Journey,
     pub(crate) size: Size,
@@ -179,10 +188,12 @@ impl Workload {
 }
 
 /// The counter's words: where the stamp is after the gateway, and what else proves that the gateway did its work.
-pub(crate) fn expectation(journey: Journey) -> Vec<String> {
+/// `raw`: of a system that only moves frames.
+pub(crate) fn expectation(journey: Journey, raw: bool) -> Vec<String> {
     // (stamp, word, mask, value): the VNI of the overlay reached, or an IPv4 packet right behind the Ethernet header
     let (stamp, at, mask, value) = match journey {
-        Journey::Encap => (PLAIN_WORDS * 8 + 50, 46, 0xffff_ff00_u32, BLUE.vni << 8),
+        Journey::Encap if raw => (PLAIN_WORDS * 8, 12, 0xffff_ff00_u32, 0x0800_4500),
+        Journey::Encap => (PLAIN_WORDS * 8 + 50, 46, 0xffff_ff00, BLUE.vni << 8),
         Journey::Decap => (VXLAN_WORDS * 8 - 50, 12, 0xffff_ff00, 0x0800_4500),
         Journey::Transit => (VXLAN_WORDS * 8, 46, 0xffff_ff00, GREEN.vni << 8),
     };

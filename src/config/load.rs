@@ -81,6 +81,7 @@ impl Config {
         let (a, b) = (&self.workers, &new.workers);
         changed(a.cores != b.cores, cores_key(&a.cores, &b.cores));
         changed(a.poll != b.poll, "workers.poll");
+        changed(a.realtime != b.realtime, "workers.realtime");
         changed(a.burst != b.burst, "workers.burst");
         changed(a.cache_entries != b.cache_entries, "workers.cache_entries");
         let (a, b) = (&self.memory, &new.memory);

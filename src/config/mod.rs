@@ -97,6 +97,8 @@ pub struct WorkerConfig {
     pub cores: Cores,
     /// Idle behaviour.
     pub poll: Poll,
+    /// Whether workers run before all ordinary threads of their cores; [`Switch::Auto`]: if they are adaptive.
+    pub realtime: Switch,
     /// Frames taken from a port at once, 1 to 256.
     pub burst: u16,
     /// Flow cache entries a worker, a power of two, 1,024 to 1,048,576.

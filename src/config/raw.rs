@@ -104,13 +104,15 @@ fn workers(s: &mut Section<'_, '_>) -> (Option<WorkerConfig>, Field<u16>, Option
     let count = s.optional("count", kinds::integer("a number of workers", 1..=1024u16));
     let cores = s.list("cores", "an array of at least one core number", kinds::integer("a core number", 0..=1023u16));
     let poll = s.or("poll", Poll::Adaptive, kinds::word(POLL));
-    let burst = s.or("burst", 64, kinds::integer("a burst", 1..=256u16));
+    let realtime = s.or("realtime", Switch::Auto, kinds::word(SWITCH));
+    let burst = s.or("burst", 128, kinds::integer("a burst", 1..=256u16));
     let cache_entries = s.or("cache_entries", 65_536, kinds::power_of_two("a number of entries", 1024..=1_048_576));
     let (cores, wanted) = which_cores(s, count, cores);
     let settled = || {
         Some(WorkerConfig {
             cores: cores?,
             poll: poll?.value,
+            realtime: realtime?.value,
             burst: burst.as_ref()?.value,
             cache_entries: cache_entries?.value,
         })

@@ -53,7 +53,7 @@ fn known_keys() -> BTreeMap<&'static str, Vec<&'static str>> {
 #[test]
 fn every_key_is_documented_in_the_sample() {
     let known = known_keys();
-    assert_eq!(known.values().map(Vec::len).sum::<usize>(), 8 + 5 + 7 + 3 + 2 + 4 + 9 + 4 + 3);
+    assert_eq!(known.values().map(Vec::len).sum::<usize>(), 8 + 6 + 7 + 3 + 2 + 4 + 9 + 4 + 3);
     let mut documented: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut section = "";
     for line in GATEWAY.lines() {
@@ -95,7 +95,13 @@ fn what_the_sample_shows_as_defaults_are_the_defaults() {
 #[test]
 fn defaults_are_those_of_an_empty_table() {
     let c = Config::parse(ONE_ARM, "f").unwrap();
-    let workers = WorkerConfig { cores: Cores::Auto, poll: Poll::Adaptive, burst: 64, cache_entries: 65_536 };
+    let workers = WorkerConfig {
+        cores: Cores::Auto,
+        poll: Poll::Adaptive,
+        realtime: Switch::Auto,
+        burst: 128,
+        cache_entries: 65_536,
+    };
     assert_eq!(c.workers, workers);
     assert_eq!((c.memory.frames, c.memory.chunk_size, c.memory.hugepages), (32_768, 2048, Switch::Auto));
     let m = &c.memory;
@@ -161,8 +167,13 @@ const SPOILED: &[(&str, &str, &[&str])] = &[
     ("count = 2", "burst = 257", &["workers.burst: `257` is not a burst (an integer from 1 to 256)"]),
     ("count = 2", "cache_entries = 1000", &["a power of two from 1024 to 1048576"]),
     ("count = 2", "poll = \"buzy\"", &["one of \"adaptive\", \"busy\""]),
+    ("count = 2", "realtime = true", &["one of \"auto\", \"on\", \"off\""]),
     ("count = 2", "cuont = 2", &["2:1", "workers.cuont: unknown key in [workers]; did you mean `count`?"]),
-    ("count = 2", "colour = 2", &["unknown key in [workers]; its keys are count, cores, poll, burst, cache_entries"]),
+    (
+        "count = 2",
+        "colour = 2",
+        &["unknown key in [workers]; its keys are count, cores, poll, realtime, burst, cache_entries"],
+    ),
     (
         "[workers]\ncount",
         "workers = 1\n[x]\ncount",
@@ -173,7 +184,7 @@ const SPOILED: &[(&str, &str, &[&str])] = &[
         "frames = 16384",
         "frames = 4096",
         &[
-            "2 ports × (memory.fill_ring 4096 + memory.tx_ring 2048) + workers.burst 64 is 12352; the least legal value is 16384",
+            "2 ports × (memory.fill_ring 4096 + memory.tx_ring 2048) + workers.burst 128 is 12416; the least legal value is 16384",
         ],
     ),
     ("frames = 16384", "frames = 10000", &["a power of two from 512 to 1048576"]),

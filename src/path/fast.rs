@@ -3,11 +3,13 @@
 //!
 //! All headers are rewritten where they lie, through one bounds check. Each function returns `None`, with nothing
 //! changed that the careful path would not change too, as soon as a frame is not plain or is not simply to be forwarded;
-//! then the careful path takes it from the start, and finds the reason if it is to be dropped. No refusal is ever decided
-//! here.
+//! then the careful path takes it from the start, and finds the reason if it is to be dropped. Only what somebody who
+//! means harm sends most easily is [refused](super::refuse) at once.
 //!
 //! What is inlined by force is called once: in a loop over a burst, where calls and their spilled registers would cost a
 //! tenth of the time.
+
+use core::net::Ipv4Addr;
 
 use zerocopy::{IntoBytes, transmute_mut};
 
@@ -29,15 +31,6 @@ enum Exit<'t> {
     Plain(PortId, &'t Ethernet),
 }
 
-/// What the tables say of a packet's addresses.
-#[derive(Clone, Copy)]
-struct Advice {
-    src: Packed,
-    dst: Packed,
-    /// The cache did not know one of the two. It learns both if the packet is let in: strangers write nothing there.
-    fresh: bool,
-}
-
 impl<'t> Path<'t> {
     #[inline(always)]
     pub(super) fn fast_inbound(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Option<Verdict> {
@@ -49,15 +42,22 @@ impl<'t> Path<'t> {
         let frame: &mut StackV4 = transmute_mut!(front);
         let (ip, overlay) = (frame.ip.words(), scouted.overlay);
         let domain = domain_of(overlay);
-        let advice = self.consult(domain, ip, scouted);
-        let sender = advice.src.peer()?;
-        if !self.tables.peer(sender)?.sends(overlay, frame.outer.ip.source()) {
-            return None;
+        let (src, new_src) = self.consult(domain, ip.source(), scouted.src);
+        let sender = match src.peer() {
+            Some(id) if self.tables.peer(id).is_some_and(|p| p.sends(overlay, frame.outer.ip.source())) => id,
+            _ => return self.refuse_sender(overlay, &frame.outer),
+        };
+        let (dst, new_dst) = self.consult(domain, ip.destination(), scouted.dst);
+        if dst.is_none() {
+            return self.refuse_inbound(ip, &frame.outer, rest);
         }
-        let exit = self.exit(ip, advice.dst, Some(sender))?;
+        let exit = self.exit(ip, dst, Some(sender))?;
         let ports = self.transport(ip, &frame.ip, rest)?;
-        if advice.fresh {
-            self.remember(domain, ip, advice);
+        if new_src {
+            self.remember(domain, ip.source(), src);
+        }
+        if new_dst {
+            self.remember(domain, ip.destination(), dst);
         }
         if frame.outer.udp.checksum != [0, 0] {
             verify_outer(frame, rest)?;
@@ -88,14 +88,21 @@ impl<'t> Path<'t> {
         let (front, rest) = pkt.reach::<{ stack::LEN }>(GROWTH)?;
         let frame: &mut StackV4 = transmute_mut!(front);
         let ip = frame.ip.words();
-        let advice = self.consult(Domain(0), ip, scouted);
-        if advice.src.hop().is_none() && !self.may_send(ip, advice.src) {
-            return None;
+        let (src, new_src) = self.consult(Domain(0), ip.source(), scouted.src);
+        if src.hop().is_none() && !self.may_send(ip, src) {
+            return self.refuse_source(src);
         }
-        let exit = self.exit(ip, advice.dst, None)?;
+        let (dst, new_dst) = self.consult(Domain(0), ip.destination(), scouted.dst);
+        if dst.is_none() {
+            return self.refuse_route(ip, rest);
+        }
+        let exit = self.exit(ip, dst, None)?;
         let ports = self.transport(ip, &frame.ip, rest)?;
-        if advice.fresh {
-            self.remember(Domain(0), ip, advice);
+        if new_src {
+            self.remember(Domain(0), ip.source(), src);
+        }
+        if new_dst {
+            self.remember(Domain(0), ip.destination(), dst);
         }
         frame.ip.decrement_ttl();
         let total = ip.total_len();
@@ -113,31 +120,27 @@ impl<'t> Path<'t> {
         })
     }
 
-    /// What the cache knew of both addresses, or else what the tables say.
+    /// What the cache knew of an address, or else what the tables say; and whether the cache is to learn it, should the
+    /// packet be let in: strangers write nothing there.
     #[inline(always)]
-    fn consult(&self, domain: Domain, ip: Words, Scouted { src, dst, .. }: Scouted) -> Advice {
-        if src.is_none() || dst.is_none() {
-            return self.consult_tables(domain, ip);
-        }
-        Advice { src, dst, fresh: false }
+    fn consult(&mut self, domain: Domain, addr: Ipv4Addr, known: Packed) -> (Packed, bool) {
+        if known.is_none() { self.consult_tables(domain, addr) } else { (known, false) }
     }
 
     #[inline(never)]
-    fn consult_tables(&self, domain: Domain, ip: Words) -> Advice {
-        let advice = |addr| -> Packed {
-            if is_forwardable(addr) { self.tables.lookup(domain, addr.into()).into() } else { Packed::NONE }
-        };
-        Advice { src: advice(ip.source()), dst: advice(ip.destination()), fresh: true }
+    fn consult_tables(&mut self, domain: Domain, addr: Ipv4Addr) -> (Packed, bool) {
+        if !is_forwardable(addr) {
+            return (Packed::NONE, false);
+        }
+        let advice = self.ask(domain, addr);
+        (advice, !advice.is_none())
     }
 
     /// Lets the cache know what the tables said.
     #[inline(never)]
-    fn remember(&mut self, domain: Domain, ip: Words, advice: Advice) {
-        let epoch = self.tables.epoch();
-        for (addr, advice) in [(ip.source(), advice.src), (ip.destination(), advice.dst)] {
-            if let Some(action) = advice.unpack() {
-                self.memory.cache.put(domain, addr, epoch, action);
-            }
+    fn remember(&mut self, domain: Domain, addr: Ipv4Addr, advice: Packed) {
+        if let Some(action) = advice.unpack() {
+            self.memory.cache.put(domain, addr, self.tables.epoch(), action);
         }
     }
 

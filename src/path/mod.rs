@@ -4,16 +4,19 @@
 //! is left of either is an IP packet, which [`forward`](self) routes and gives new headers. This is the careful path,
 //! and every rule about what may pass stands in it.
 //!
-//! In front of both stands a fast path for frames of the plainest shape. It accepts or says nothing: whatever it does
-//! not forward goes the careful way from the start, and what it forwards the careful way would have forwarded to the
-//! byte. A new rule must therefore be asked there, too; `tests/fuzz.rs` compares the two on millions of packets.
+//! In front of both stands a fast path for frames of the plainest shape, which looks at a burst twice: [`Path::scout_inbound`]
+//! and [`Path::scout_outbound`] at all its frames, then [`Path::decide_inbound`] and [`Path::decide_outbound`]. Whatever it
+//! does not decide goes the careful way from the start, and what it decides the careful way would have decided to the byte.
+//! A new rule must therefore be asked there, too; `tests/fuzz.rs` compares the two on millions of packets.
 
+mod ask;
 mod fast;
 mod forward;
 mod limit;
 mod parse;
 mod partial;
 mod recent;
+mod refuse;
 mod reply;
 mod scout;
 
@@ -26,6 +29,7 @@ use crate::tables::{
 };
 use crate::wire::checksum::Sum;
 use crate::wire::{Ipv4, Mac, Packet, ecn, eth};
+use ask::Answers;
 use core::net::Ipv4Addr;
 use parse::{Inner, Ip, Outer, is_forwardable};
 use recent::{Known, Recent};
@@ -104,12 +108,19 @@ pub struct Memory {
     /// Packets whose transport checksum had to be finished.
     pub partial_checksums: u64,
     recent: Recent,
+    answers: Answers,
 }
 
 impl Memory {
     /// An empty memory with this cache.
     pub fn new(cache: FlowCache) -> Self {
-        Self { cache, limiter: Limiter::new(), partial_checksums: 0, recent: Recent::default() }
+        Self {
+            cache,
+            limiter: Limiter::new(),
+            partial_checksums: 0,
+            recent: Recent::default(),
+            answers: Answers::default(),
+        }
     }
 }
 
@@ -266,8 +277,7 @@ impl Path<'_> {
     fn sender(&mut self, domain: Domain, src: Ipv4Addr, overlay: OverlayId, outer_src: Ipv4Addr) -> Option<PeerId> {
         let epoch = self.tables.epoch();
         let cached = self.memory.cache.get(domain, src, epoch);
-        let action = if cached.is_none() { self.tables.lookup(domain, src.into()).into() } else { cached };
-        let id = action.peer()?;
+        let id = if cached.is_none() { self.ask(domain, src) } else { cached }.peer()?;
         let peer = self.tables.peer(id)?;
         if !peer.sends(overlay, outer_src) {
             return None;
@@ -335,11 +345,13 @@ impl Path<'_> {
     /// The action for an address that the cache does not know, or knows from another epoch.
     #[inline(never)]
     fn look_up(&mut self, domain: Domain, addr: Ipv4Addr) -> Packed {
-        let Some(action) = self.tables.lookup(domain, addr.into()) else { return Packed::NONE };
-        if is_forwardable(addr) {
+        let advice = self.ask(domain, addr);
+        if let Some(action) = advice.unpack()
+            && is_forwardable(addr)
+        {
             self.memory.cache.put(domain, addr, self.tables.epoch(), action);
         }
-        Some(action).into()
+        advice
     }
 }
 

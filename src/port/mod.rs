@@ -58,8 +58,8 @@ pub trait Port {
     /// the burst. Returns how many were taken.
     fn tx(&mut self, pool: &mut Pool, burst: &mut Burst) -> usize;
 
-    /// Housekeeping between bursts: tells the kernel of frames to send if it must be told (at most one system
-    /// call), takes back what was sent, refills the fill ring.
+    /// Housekeeping between bursts: tells the kernel of frames to send if it must be told (one system call, more
+    /// only where one cannot send a turn's frames), takes back what was sent, refills the fill ring.
     fn service(&mut self, pool: &mut Pool);
 
     /// Chunks this port holds.

@@ -32,6 +32,12 @@ impl Set {
         }
         Packed(action)
     }
+
+    /// The way that has the address, of whatever epoch.
+    #[inline]
+    fn way(&self, domain: Domain, addr: Ipv4Addr) -> Option<usize> {
+        (0..WAYS).find(|way| self.addrs[*way] == word(addr) && self.domains[*way] == u32::from(domain.0))
+    }
 }
 
 /// An address as it lies in memory.
@@ -41,15 +47,15 @@ const fn word(addr: Ipv4Addr) -> u32 {
 }
 
 /// Which side of the gateway looks an address up: an overlay's number plus one, or 0 for the access side.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Default, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Domain(pub u16);
 
 /// A set-associative cache of fixed size, keyed on (domain, address): never on ports, so that connections, port scans
 /// and SYN floods leave it alone. What is in it are addresses that packets went to or came from, and that have a route.
 ///
 /// The hash is keyed per boot, so that nobody outside can aim at one set. An entry of another epoch than the tables'
-/// reads as a miss: publishing new tables empties the cache without touching it. Addresses without a route are never
-/// inserted.
+/// reads as a miss, so that publishing new tables touches nothing here; whoever finds that it still holds renews it.
+/// Addresses without a route are never inserted.
 pub struct FlowCache {
     sets: Box<[Set]>,
     mask: u64,
@@ -69,11 +75,32 @@ impl FlowCache {
         Self { sets: vec![Set::default(); sets].into(), mask: sets as u64 - 1, hasher }
     }
 
+    /// The set for an address.
+    #[inline(always)]
+    fn place(&self, domain: Domain, addr: Ipv4Addr) -> usize {
+        (self.hasher.hash(key(domain, addr)) & self.mask) as usize
+    }
+
     /// The remembered action.
     #[inline(always)]
     pub fn get(&self, domain: Domain, addr: Ipv4Addr, epoch: u32) -> Packed {
-        let place = self.hasher.hash(key(domain, addr)) & self.mask;
-        self.sets.get(place as usize).map_or(Packed::NONE, |set| set.get(domain, addr, epoch))
+        self.sets.get(self.place(domain, addr)).map_or(Packed::NONE, |set| set.get(domain, addr, epoch))
+    }
+
+    /// The action remembered in another epoch, if any, and that epoch.
+    pub fn older(&self, domain: Domain, addr: Ipv4Addr) -> Option<(Packed, u32)> {
+        let set = &self.sets[self.place(domain, addr)];
+        let way = set.way(domain, addr).filter(|way| set.epochs[*way] != 0)?;
+        Some((Packed(set.actions[way]), set.epochs[way]))
+    }
+
+    /// Says that what is remembered of an address holds in this epoch, too.
+    pub fn renew(&mut self, domain: Domain, addr: Ipv4Addr, epoch: u32) {
+        let place = self.place(domain, addr);
+        let set = &mut self.sets[place];
+        if let Some(way) = set.way(domain, addr) {
+            set.epochs[way] = epoch;
+        }
     }
 
     /// Remembers an action. Takes the place of what was known of this address, else of an entry of another epoch if
@@ -82,10 +109,12 @@ impl FlowCache {
     pub fn put(&mut self, domain: Domain, addr: Ipv4Addr, epoch: u32, action: Action) {
         let hash = self.hasher.hash(key(domain, addr));
         let Some(set) = self.sets.get_mut((hash & self.mask) as usize) else { return };
-        let (addr, domain) = (word(addr), u32::from(domain.0));
-        let known = (0..WAYS).find(|way| set.addrs[*way] == addr && set.domains[*way] == domain);
-        let way = known.or_else(|| set.epochs.iter().position(|e| *e != epoch)).unwrap_or((hash >> 62) as usize % WAYS);
-        (set.addrs[way], set.domains[way], set.epochs[way], set.actions[way]) = (addr, domain, epoch, action.pack());
+        let way = set
+            .way(domain, addr)
+            .or_else(|| set.epochs.iter().position(|e| *e != epoch))
+            .unwrap_or((hash >> 62) as usize % WAYS);
+        (set.addrs[way], set.domains[way], set.epochs[way], set.actions[way]) =
+            (word(addr), u32::from(domain.0), epoch, action.pack());
     }
 }
 
@@ -116,6 +145,19 @@ mod tests {
         assert_eq!(c.get(Domain(1), pod(2), 7).unpack(), None);
         assert_eq!(c.get(Domain(1), pod(1), 8).unpack(), None);
         assert_eq!(c.get(Domain(0), Ipv4Addr::UNSPECIFIED, 0).unpack(), None, "an entry never written is no entry");
+    }
+
+    #[test]
+    fn what_an_older_epoch_knew_can_be_renewed() {
+        let mut c = cache(16);
+        assert_eq!(c.older(Domain(0), Ipv4Addr::UNSPECIFIED), None, "an entry never written is no entry");
+        c.put(Domain(1), pod(1), 7, Action::Local);
+        let (advice, then) = c.older(Domain(1), pod(1)).unwrap();
+        assert_eq!((advice.unpack(), then, c.older(Domain(2), pod(1))), (Some(Action::Local), 7, None));
+        c.renew(Domain(1), pod(1), 9);
+        c.renew(Domain(1), pod(2), 9);
+        assert!(c.get(Domain(1), pod(1), 7).is_none() && c.get(Domain(1), pod(2), 9).is_none());
+        assert_eq!(c.get(Domain(1), pod(1), 9).unpack(), Some(Action::Local));
     }
 
     #[test]

@@ -199,25 +199,32 @@ impl<P: Port, C: Clock> Worker<P, C> {
         got
     }
 
-    /// Looks at every frame received on port `at`, then decides about each.
+    /// Decides about every frame received on port `at`.
     #[inline]
     fn process(&mut self, at: usize, now: Tick) {
-        let Some(side) = self.lanes.get(at).map(|l| l.side) else { return };
+        match self.lanes.get(at).map(|l| l.side) {
+            Some(Side::Underlay) => self.process_from::<true>(at, now),
+            Some(Side::Access) => self.process_from::<false>(at, now),
+            None => {}
+        }
+    }
+
+    /// Looks at every frame, then decides about each. A loop of one side has registers for what it needs.
+    #[inline]
+    fn process_from<const UNDERLAY: bool>(&mut self, at: usize, now: Tick) {
         let mut path = Path { tables: self.subscriber.tables(), memory: &mut self.memory, now };
         for (frame, scouted) in self.received.frames_mut().zip(&mut self.scouted) {
             let mut packet = self.pool.packet(frame);
-            *scouted = match side {
-                Side::Underlay => path.scout_inbound(&mut packet),
-                Side::Access => path.scout_outbound(&mut packet),
-            };
+            *scouted = if UNDERLAY { path.scout_inbound(&mut packet) } else { path.scout_outbound(&mut packet) };
         }
         let mut scouted = self.scouted.iter();
         while let Some(mut frame) = self.received.pop_front() {
             let scouted = scouted.next().copied().unwrap_or_default();
             let mut packet = self.pool.packet(&mut frame);
-            let verdict = match side {
-                Side::Underlay => path.decide_inbound(&mut packet, scouted),
-                Side::Access => path.decide_outbound(PortId(at as u8), &mut packet, scouted),
+            let verdict = if UNDERLAY {
+                path.decide_inbound(&mut packet, scouted)
+            } else {
+                path.decide_outbound(PortId(at as u8), &mut packet, scouted)
             };
             let (port, door) = match verdict {
                 Verdict::Send(port, journey) => (port, Door::Forwarded(journey)),

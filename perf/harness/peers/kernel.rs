@@ -3,19 +3,26 @@
 
 use selvedge::lab::Vxlan;
 
+use super::System;
 use crate::Result;
 use crate::bed::{ACCESS, BLUE, Bed, Cluster, GREEN, MTU, OVERHEAD, SUT_UNDERLAY, UNDERLAY};
 
 const BOTH_CORES: u32 = 3;
 
-pub(super) fn start(bed: &Bed) -> Result<()> {
+/// The kernel at work: it goes with its namespace.
+pub(crate) struct Kernel;
+
+impl System for Kernel {}
+
+pub(super) fn start(bed: &Bed) -> Result<Kernel> {
     bed.sut.sysctl("net.ipv4.ip_forward", "1")?;
     for cluster in [BLUE, GREEN] {
         program(bed, &cluster)?;
     }
     bed.poll_without_xdp()?;
     bed.spread(ACCESS, BOTH_CORES)?;
-    bed.spread(UNDERLAY, BOTH_CORES)
+    bed.spread(UNDERLAY, BOTH_CORES)?;
+    Ok(Kernel)
 }
 
 fn program(bed: &Bed, cluster: &Cluster) -> Result<()> {

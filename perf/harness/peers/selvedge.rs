@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 use selvedge::lab::scrape::{Samples, scrape};
 use selvedge::lab::{METRICS_ADDRESS, Namespace, Process};
 
+use super::{Cost, System};
 use crate::Result;
 use crate::bed::{ACCESS, BLUE, Bed, GREEN, NEAR, SUT_UNDERLAY, UNDERLAY, native};
 use crate::flood::GENERATOR_CORE;
+use crate::ledger::Drops;
 
 /// The core of the first worker.
 pub(crate) const WORKER_CORE: u32 = 1;
@@ -42,6 +44,7 @@ pub(crate) struct Settings {
 pub(crate) struct Gateway {
     process: Process,
     ns: Namespace,
+    config: PathBuf,
     _room: tempfile::TempDir,
 }
 
@@ -55,7 +58,7 @@ impl Gateway {
         command.arg("run").arg("--config").arg(&config).stdin(Stdio::null());
         command.stdout(to.try_clone()?).stderr(to);
         let process = bed.sut.spawn(command)?;
-        let mut gateway = Self { process, ns: bed.sut.clone(), _room: room };
+        let mut gateway = Self { process, ns: bed.sut.clone(), config, _room: room };
         let deadline = Instant::now() + START;
         while gateway.metrics().is_none_or(|m| m.sum("selvedge_ready", &[]) != 1.0) {
             if Instant::now() > deadline || gateway.process.exited()?.is_some() {
@@ -72,9 +75,37 @@ impl Gateway {
         Ok(gateway)
     }
 
+    /// Gives it another file, for as many nodes as the bed has now; it notices by itself.
+    pub(crate) fn rewrite(&self, bed: &Bed, settings: &Settings) -> Result<()> {
+        let fresh = self.config.with_extension("new");
+        fs::write(&fresh, config_toml(bed, settings))?;
+        Ok(fs::rename(fresh, &self.config)?)
+    }
+
     /// Its metrics, if it answers.
     pub(crate) fn metrics(&self) -> Option<Samples> {
         scrape(&self.ns, METRICS_ADDRESS.parse().ok()?).ok()
+    }
+}
+
+impl System for Gateway {
+    fn process(&self) -> Option<u32> {
+        Some(self.process.id())
+    }
+
+    fn drops(&self) -> Result<Drops> {
+        let metrics = self.metrics().ok_or("the gateway does not answer")?;
+        let refused = metrics.by("selvedge_dropped_packets_total", "reason");
+        Ok(refused.into_iter().map(|(reason, n)| (format!("gateway: {reason}"), n as u64)).collect())
+    }
+
+    fn cost(&self) -> Result<Option<Cost>> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
+        // the second field is a name in parentheses; user and system time are fields 14 and 15
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let ticks = |n: usize| fields.get(n).and_then(|f| f.parse::<u64>().ok()).ok_or("/proc/PID/stat is short");
+        let cpu_ns = (ticks(11)? + ticks(12)?) * 1_000_000_000 / rustix::param::clock_ticks_per_second();
+        Ok(Some(Cost { cpu_ns }))
     }
 }
 
@@ -84,9 +115,10 @@ impl Drop for Gateway {
     }
 }
 
-/// The release program.
+/// The release program, unless SELVEDGE_PROGRAM names another.
 fn program() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/release/selvedge")
+    let usual = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/release/selvedge");
+    std::env::var_os("SELVEDGE_PROGRAM").map_or_else(usual, PathBuf::from)
 }
 
 fn config_toml(bed: &Bed, settings: &Settings) -> String {

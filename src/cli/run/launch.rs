@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::RunError;
 
 use crate::config::{Attach, Config, MemoryConfig, Plan, Poll, PortPlan, Role, Switch};
+use crate::port::host::become_realtime;
 use crate::port::{
     AttachMode, Backing, Options, Pool, QueueSpec, RingSizes, Roles, SteerCapacity, Steering, Umem, Waiter, Waker,
     XdpPort, ZeroCopy,
@@ -88,7 +89,8 @@ pub(super) fn attach(plan: &Plan, benches: &[Bench]) -> Result<Vec<Steering>, Ru
         let roles = Roles { underlay: port.role == Role::Underlay, access: port.role == Role::Access };
         let program = Steering::attach(port.ifindex, port.mac, roles, mode, SteerCapacity::default(), &sockets)?;
         let zero_copy = benches.iter().all(|b| b.sockets[at].zero_copy());
-        tracing::info!(interface = port.name, role = ?port.role, ?mode, zero_copy, queues = benches.len(), "port attached");
+        let tx_budget = benches.first().map_or(0, |b| b.sockets[at].tx_budget());
+        tracing::info!(interface = port.name, role = ?port.role, ?mode, zero_copy, tx_budget, queues = benches.len(), "port attached");
         Ok(program)
     };
     plan.ports.iter().enumerate().map(program).collect()
@@ -134,10 +136,21 @@ impl Crew {
                 Poll::Busy => Idle::busy(),
                 Poll::Adaptive => Idle::adaptive(),
             };
+            let realtime = match config.workers.realtime {
+                Switch::On => true,
+                Switch::Auto => config.workers.poll == Poll::Adaptive,
+                Switch::Off => false,
+            };
             let (stop, core) = (crew.stop.clone(), *core);
             let body = move || {
                 if !core_affinity::set_for_current(core_affinity::CoreId { id: usize::from(core) }) {
                     tracing::warn!(core, "worker {queue} cannot be pinned to its core");
+                }
+                if realtime && let Err(error) = become_realtime() {
+                    tracing::warn!(
+                        %error, core,
+                        "worker {queue} has no real-time priority: others on its core delay it (CAP_SYS_NICE, or workers.realtime = \"off\")"
+                    );
                 }
                 worker.run(idle, &mut waiter, &stop);
             };

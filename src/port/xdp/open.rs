@@ -6,7 +6,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use super::error::{BIND, PortError, UMEM};
-use super::socket::{Rings, XdpPort};
+use super::socket::{Rings, SMALL_TX_BUDGET, XdpPort};
 use super::sys;
 use crate::port::mapping::Mapping;
 use crate::port::pool::Pool;
@@ -63,15 +63,15 @@ pub struct Options {
     /// Microseconds of preferred busy polling, 0 for none.
     pub busy_poll_us: u32,
     /// Frames a worker takes from a port at once, 1 to 256. In one turn as many from every port may leave by one: so
-    /// many one system call sends (32 where the kernel is older than 6.17; [`service`](crate::port::Port::service)
-    /// then sends the rest by and by). Busy polling takes so many of one port.
+    /// many one system call sends (32 where the kernel is older than 6.17: [`service`](crate::port::Port::service) then
+    /// makes as many as it takes). Busy polling takes so many of one port.
     pub burst: u16,
 }
 
 impl Default for Options {
-    /// Zero-copy where it can be had, wake-ups only where needed, no busy polling, bursts of 64.
+    /// Zero-copy where it can be had, wake-ups only where needed, no busy polling, bursts of 128.
     fn default() -> Self {
-        Self { zero_copy: ZeroCopy::Auto, need_wakeup: true, busy_poll_us: 0, burst: 64 }
+        Self { zero_copy: ZeroCopy::Auto, need_wakeup: true, busy_poll_us: 0, burst: 128 }
     }
 }
 
@@ -146,14 +146,15 @@ fn open_with(
             register(pool, fd.as_fd()).map_err(at(UMEM))?;
         }
         let rings = rings(fd.as_fd(), sizes).map_err(at("making rings (XDP_*_RING, mmap)"))?;
-        tune(fd.as_fd(), sizes, options, specs.len()).map_err(at("setting up busy polling (SO_PREFER_BUSY_POLL)"))?;
+        let tx_budget = widen_tx_budget(fd.as_fd(), sizes, options, specs.len());
+        poll_busily(fd.as_fd(), options).map_err(at("setting up busy polling (SO_PREFER_BUSY_POLL)"))?;
         match ports.first() {
             // Whoever shares a UMEM inherits the flags of its first socket, and may name none.
             Some(first) => bind(&fd, spec, libc::XDP_SHARED_UMEM, Some(first.socket())),
             None => bind(&fd, spec, mode | if options.need_wakeup { libc::XDP_USE_NEED_WAKEUP } else { 0 }, None),
         }
         .map_err(at(BIND))?;
-        ports.push(XdpPort::new(fd, rings, *spec, sizes, options, mode == libc::XDP_ZEROCOPY, pool.id()));
+        ports.push(XdpPort::new(fd, rings, *spec, sizes, options, mode == libc::XDP_ZEROCOPY, tx_budget, pool.id()));
     }
     Ok(ports)
 }
@@ -171,12 +172,22 @@ fn register(pool: &Pool, fd: BorrowedFd<'_>) -> io::Result<()> {
     sys::set(fd, libc::SOL_XDP, libc::XDP_UMEM_REG, &region)
 }
 
-/// Busy polling has to be had if it is asked for; the rest makes things faster on kernels that know it.
-fn tune(fd: BorrowedFd<'_>, sizes: &RingSizes, options: Options, ports: usize) -> io::Result<()> {
-    // All that one turn receives may leave by one port. The kernel takes 32 up to the TX ring's size (net/xdp/xsk.c);
-    // one older than 6.17 does not know the option.
+/// Frames one system call is to send: all that one turn receives may leave by one port. The kernel takes 32 up to the TX
+/// ring's size (net/xdp/xsk.c).
+fn wanted_tx_budget(sizes: &RingSizes, options: Options, ports: usize) -> u32 {
     let turn = u32::from(options.burst).saturating_mul(ports.try_into().unwrap_or(u32::MAX));
-    let _ = sys::set(fd, libc::SOL_XDP, sys::XDP_MAX_TX_SKB_BUDGET, &turn.max(32).min(sizes.tx));
+    turn.max(SMALL_TX_BUDGET).min(sizes.tx)
+}
+
+/// Asks for that, and says what was got: a kernel older than 6.17 does not know the option.
+fn widen_tx_budget(fd: BorrowedFd<'_>, sizes: &RingSizes, options: Options, ports: usize) -> u32 {
+    let wanted = wanted_tx_budget(sizes, options, ports);
+    let set = sys::set(fd, libc::SOL_XDP, sys::XDP_MAX_TX_SKB_BUDGET, &wanted);
+    set.map_or(SMALL_TX_BUDGET, |()| wanted)
+}
+
+/// Has to be had if it is asked for.
+fn poll_busily(fd: BorrowedFd<'_>, options: Options) -> io::Result<()> {
     if options.busy_poll_us > 0 {
         let microseconds = i32::try_from(options.busy_poll_us).unwrap_or(i32::MAX);
         sys::set(fd, libc::SOL_SOCKET, sys::SO_PREFER_BUSY_POLL, &1i32)?;

@@ -18,6 +18,9 @@ pub(super) struct Rings {
     pub(super) _maps: [Mapping; 4],
 }
 
+/// Frames one system call sends in copy mode unless a socket may have more (`TX_BATCH_SIZE`, net/xdp/xsk.c).
+pub(super) const SMALL_TX_BUDGET: u32 = 32;
+
 /// One queue of one interface, by an AF_XDP socket with its own four rings. Made by [`XdpPort::open_all`].
 ///
 /// Dropping it closes the socket and unmaps the rings. The chunks it held stay lost to the pool, for the kernel may
@@ -31,6 +34,8 @@ pub struct XdpPort {
     /// Chunks to keep lent for receiving.
     fill_target: u32,
     zero_copy: bool,
+    /// Frames one system call sends at most, in copy mode.
+    tx_budget: u32,
     need_wakeup: bool,
     busy_poll: bool,
     /// Both directions want a wake-up: the turn is RX's.
@@ -39,6 +44,7 @@ pub struct XdpPort {
 }
 
 impl XdpPort {
+    #[allow(clippy::too_many_arguments)]
     pub(super) fn new(
         fd: OwnedFd,
         rings: Rings,
@@ -46,6 +52,7 @@ impl XdpPort {
         sizes: &RingSizes,
         options: Options,
         zero_copy: bool,
+        tx_budget: u32,
         pool: u32,
     ) -> Self {
         Self {
@@ -56,6 +63,7 @@ impl XdpPort {
             held: Held::default(),
             fill_target: sizes.fill,
             zero_copy,
+            tx_budget,
             need_wakeup: options.need_wakeup,
             busy_poll: options.busy_poll_us > 0,
             rx_turn: false,
@@ -71,6 +79,11 @@ impl XdpPort {
     /// True when the driver reads and writes packet memory itself.
     pub fn zero_copy(&self) -> bool {
         self.zero_copy
+    }
+
+    /// Frames one system call sends at most in copy mode: 32 where the kernel is older than 6.17.
+    pub fn tx_budget(&self) -> u32 {
+        self.tx_budget
     }
 
     /// Chunks kept lent to the driver for receiving.
@@ -112,9 +125,8 @@ impl XdpPort {
         self.held.tx -= done.min(self.held.tx);
     }
 
-    /// At most one system call: whichever direction the kernel wants to be told of, in turns if both. One call sends
-    /// what a turn can hand over, but only 32 frames where the kernel is older than 6.17: what it leaves is `unsent`, and
-    /// sent by the calls to come.
+    /// Tells the kernel of whichever direction it wants to be told of, in turns if both. One call sends what a turn can
+    /// hand over; where the kernel is older than 6.17 it takes one for every 32 frames.
     ///
     /// Every error is transient (EAGAIN: the budget is used up, or the device's queue is full; EBUSY, ENOBUFS: no
     /// room now; ENETDOWN: no carrier) or beyond help here; frames left over are seen in the ring next time.
@@ -125,10 +137,25 @@ impl XdpPort {
         // With busy polling both calls drive the queue, so sending need not wait for its turn.
         if tx && (!rx || self.busy_poll || !self.rx_turn) {
             self.rx_turn = true;
-            let _ = sys::kick_tx(self.fd.as_fd());
+            self.send();
         } else if rx {
             self.rx_turn = false;
             let _ = sys::kick_rx(self.fd.as_fd());
+        }
+    }
+
+    /// Makes as many calls as it takes to empty the ring, unless one stops short of the budget: then the device has no
+    /// room, and another would not help.
+    #[inline]
+    fn send(&self) {
+        let mut left = self.rings.tx.pending();
+        loop {
+            let _ = sys::kick_tx(self.fd.as_fd());
+            let after = if left > self.tx_budget { self.rings.tx.pending() } else { return };
+            if after == 0 || after > left - self.tx_budget {
+                return;
+            }
+            left = after;
         }
     }
 

@@ -33,6 +33,9 @@ enum steer_reason {
 
 #define IP_OFFSET 0x1fff
 
+// Destinations remembered on each CPU, a power of two: 32 KiB.
+#define RECENT 4096
+
 // 8 bytes, so that an update from user space is seen whole or not at all.
 struct port_config {
 	__u8 mac[ETH_ALEN];
@@ -79,6 +82,23 @@ struct {
 	__uint(max_entries, 65536);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 } prefixes4 SEC(".maps");
+
+// What the trie said of a destination a moment ago: walking it costs more than all the rest. One word, so that it is
+// written and read whole: the address, the generation it was looked up in, and in the lowest bit whether it is ours.
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, RECENT);
+} recent SEC(".maps");
+
+// Even. Raised by user space after each change of the trie, whereupon nothing remembered counts any more.
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, __u32);
+	__uint(max_entries, 1);
+} generation SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -131,17 +151,39 @@ static __always_inline __u32 underlay(const struct iphdr *ip, const void *end)
 	return bpf_map_lookup_elem(&vteps, &key) ? REDIRECTED_UNDERLAY : PASS_NOT_OURS;
 }
 
-static __always_inline __u32 access(const struct iphdr *ip)
+// Whether the longest prefix that holds the address is one of ours. The host's own addresses stand in the trie, too,
+// with a value of 0.
+static __always_inline int ours(__be32 address)
 {
 	struct prefix4_key key = { .bits = 32 };
-
 	const __u8 *take;
 
-	__builtin_memcpy(key.addr, &ip->daddr, 4);
-	/* the host's own addresses stand in the trie, too, with a value of 0 */
+	__builtin_memcpy(key.addr, &address, 4);
 	take = bpf_map_lookup_elem(&prefixes4, &key);
-	return take && *take ? REDIRECTED_ACCESS : PASS_NOT_OURS;
+	return take && *take;
 }
+
+static __always_inline __u32 access(const struct iphdr *ip)
+{
+	// multiplicative hashing (Knuth): the upper bits of the product depend on all of the address
+	__u32 zero = 0, slot = ip->daddr * 2654435769u >> 20;
+	const __u32 *now = bpf_map_lookup_elem(&generation, &zero);
+	__u64 *memory = bpf_map_lookup_elem(&recent, &slot);
+	__u64 known, fresh;
+
+	if (!now || !memory)
+		return PASS_NOT_OURS;
+	known = *memory;
+	// The generation is read before the trie is: what an update overtakes is remembered as of before it, and void.
+	fresh = (__u64)ip->daddr << 32 | *now;
+	if ((known & ~1ULL) != fresh) {
+		known = fresh | ours(ip->daddr);
+		*memory = known;
+	}
+	return known & 1 ? REDIRECTED_ACCESS : PASS_NOT_OURS;
+}
+
+_Static_assert(RECENT == 1 << 12, "a slot is the upper 12 bits of 32");
 
 static __always_inline int same_mac(const __u8 *a, const __u8 *b)
 {

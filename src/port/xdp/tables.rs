@@ -24,7 +24,10 @@ pub(super) struct SteerTables {
     config: Array<MapData, PortConfig>,
     vteps: HashMap<MapData, VtepKey, u8>,
     prefixes: LpmTrie<MapData, [u8; 4], u8>,
+    generation: Array<MapData, u32>,
     counters: PerCpuArray<MapData, u64>,
+    /// What `generation` holds.
+    current: u32,
     loaded_vteps: HashSet<(IpAddr, u16)>,
     loaded_prefixes: HashSet<Prefix>,
     own: HashSet<Prefix>,
@@ -42,7 +45,9 @@ impl SteerTables {
             config: take(program, "config")?,
             vteps: take(program, "vteps")?,
             prefixes: take(program, "prefixes4")?,
+            generation: take(program, "generation")?,
             counters: take(program, "counters")?,
+            current: 0,
             loaded_vteps: HashSet::new(),
             loaded_prefixes: HashSet::new(),
             own: HashSet::new(),
@@ -83,6 +88,28 @@ impl SteerTables {
     }
 
     pub(super) fn add_prefixes(&mut self, prefixes: &[Prefix]) -> io::Result<()> {
+        self.change(|tables| tables.insert_prefixes(prefixes))
+    }
+
+    pub(super) fn remove_prefixes(&mut self, prefixes: &[Prefix]) -> io::Result<()> {
+        self.change(|tables| tables.delete_prefixes(prefixes))
+    }
+
+    /// Addresses of the host stand in the same trie as host prefixes that say "leave": the longest match wins.
+    pub(super) fn set_own(&mut self, addresses: &[IpAddr]) -> io::Result<()> {
+        let own = addresses.iter().filter(|a| a.is_ipv4()).map(|a| Prefix::host(*a)).collect();
+        self.change(|tables| tables.replace_own(own))
+    }
+
+    /// Changes the trie, then makes the program forget what it remembers of it, however much of the change was done.
+    fn change(&mut self, how: impl FnOnce(&mut Self) -> io::Result<()>) -> io::Result<()> {
+        let outcome = how(self);
+        self.current = self.current.wrapping_add(2); // its lowest bit is the program's
+        self.generation.set(0, self.current, 0).map_err(to_io)?;
+        outcome
+    }
+
+    fn insert_prefixes(&mut self, prefixes: &[Prefix]) -> io::Result<()> {
         for prefix in prefixes {
             if !self.loaded_prefixes.contains(prefix) {
                 if !self.own.contains(prefix) {
@@ -94,7 +121,7 @@ impl SteerTables {
         Ok(())
     }
 
-    pub(super) fn remove_prefixes(&mut self, prefixes: &[Prefix]) -> io::Result<()> {
+    fn delete_prefixes(&mut self, prefixes: &[Prefix]) -> io::Result<()> {
         for prefix in prefixes {
             if self.loaded_prefixes.contains(prefix) {
                 if !self.own.contains(prefix) {
@@ -112,9 +139,7 @@ impl SteerTables {
         self.remove_prefixes(&gone)
     }
 
-    /// Addresses of the host stand in the same trie as host prefixes that say "leave": the longest match wins.
-    pub(super) fn set_own(&mut self, addresses: &[IpAddr]) -> io::Result<()> {
-        let own: HashSet<Prefix> = addresses.iter().filter(|a| a.is_ipv4()).map(|a| Prefix::host(*a)).collect();
+    fn replace_own(&mut self, own: HashSet<Prefix>) -> io::Result<()> {
         for prefix in self.own.difference(&own) {
             let key = prefix_key(*prefix)?;
             match self.loaded_prefixes.contains(prefix) {
