@@ -22,7 +22,7 @@ const LINKS: [PortLink; 2] =
 
 /// The address of pod `n`: the first 250 are on node 0.
 pub(crate) fn pod(n: usize) -> Ipv4Addr {
-    Ipv4Addr::from_bits(0x0a40_0000 + (n / PODS << 8) as u32 + (n % PODS) as u32 + 1)
+    Ipv4Addr::from_bits(0x0a40_0000 + ((n / PODS) << 8) as u32 + (n % PODS) as u32 + 1)
 }
 
 /// Node `n`, at most 65,535.
