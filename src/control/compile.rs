@@ -45,15 +45,18 @@ impl Numbers {
     }
 }
 
+/// Every route asks for its target here, and no stranger chooses targets: the hash may be a fast one.
+type Map<K, V> = HashMap<K, V, ahash::RandomState>;
+
 /// Keeps the tables in step with the RIB and with the kernel's next hops.
 #[derive(Debug)]
 pub struct Compiler {
     writer: TablesWriter,
     ports: Vec<PortLink>,
     overlays: Vec<Overlay>,
-    rows: HashMap<Target, Row>,
+    rows: Map<Target, Row>,
     /// Targets by the next hop they need.
-    waiting: HashMap<HopKey, Vec<Target>>,
+    waiting: Map<HopKey, Vec<Target>>,
     peer_numbers: Numbers,
     hop_numbers: Numbers,
 }
@@ -70,8 +73,8 @@ impl Compiler {
             writer,
             ports,
             overlays,
-            rows: HashMap::new(),
-            waiting: HashMap::new(),
+            rows: Map::default(),
+            waiting: Map::default(),
             peer_numbers: Numbers::default(),
             hop_numbers: Numbers::default(),
         }

@@ -29,12 +29,16 @@ pub struct Outcome {
 }
 
 /// Candidates of all sources.
+///
+/// Nearly every prefix has one candidate, so those in force stand alone and close together; the others are kept apart.
 #[derive(Debug, Default)]
 pub struct Rib {
     preferences: HashMap<SourceId, Preference>,
-    candidates: BTreeMap<Prefix, Vec<Candidate>>,
+    in_force: BTreeMap<Prefix, Candidate>,
+    /// Candidates behind the one in force, the next to follow it first; no list is empty.
+    behind: HashMap<Prefix, Vec<Candidate>, ahash::RandomState>,
     /// Sources that are listing, and what they listed so far.
-    listing: HashMap<SourceId, HashSet<Prefix>>,
+    listing: HashMap<SourceId, HashSet<Prefix, ahash::RandomState>>,
 }
 
 impl Rib {
@@ -51,7 +55,7 @@ impl Rib {
             Change::Announce(route) => self.announce(source, route).into_iter().collect(),
             Change::Withdraw(prefix) => self.withdraw(source, prefix).into_iter().collect(),
             Change::Resync => {
-                self.listing.insert(source, HashSet::new());
+                self.listing.insert(source, HashSet::default());
                 Vec::new()
             }
             Change::Synced => self.sweep(source),
@@ -60,12 +64,12 @@ impl Rib {
 
     /// Prefixes with a target in force.
     pub fn len(&self) -> usize {
-        self.candidates.len()
+        self.in_force.len()
     }
 
     /// True when there is no prefix.
     pub fn is_empty(&self) -> bool {
-        self.candidates.is_empty()
+        self.in_force.is_empty()
     }
 
     fn announce(&mut self, source: SourceId, Route { prefix, target }: Route) -> Option<Outcome> {
@@ -73,34 +77,52 @@ impl Rib {
             listed.insert(prefix);
         }
         let preference = self.preferences.get(&source).copied().unwrap_or(Preference(u8::MAX));
-        self.change(prefix, |candidates| {
-            candidates.retain(|c| c.source != source);
-            candidates.push(Candidate { preference, source, target });
-            candidates.sort_unstable();
-        })
+        self.replace(prefix, source, Some(Candidate { preference, source, target }))
     }
 
     fn withdraw(&mut self, source: SourceId, prefix: Prefix) -> Option<Outcome> {
-        self.change(prefix, |candidates| candidates.retain(|c| c.source != source))
+        self.replace(prefix, source, None)
     }
 
     fn sweep(&mut self, source: SourceId) -> Vec<Outcome> {
         let Some(listed) = self.listing.remove(&source) else { return Vec::new() };
-        let of_source = |c: &Vec<Candidate>| c.iter().any(|c| c.source == source);
+        let behind = |p: &Prefix| self.behind.get(p).is_some_and(|all| all.iter().any(|c| c.source == source));
+        let named = |(p, c): &(&Prefix, &Candidate)| c.source == source || behind(p);
         let gone: Vec<_> =
-            self.candidates.iter().filter(|(p, c)| of_source(c) && !listed.contains(p)).map(|(p, _)| *p).collect();
+            self.in_force.iter().filter(|entry| !listed.contains(entry.0) && named(entry)).map(|(p, _)| *p).collect();
         gone.into_iter().filter_map(|p| self.withdraw(source, p)).collect()
     }
 
-    fn change(&mut self, prefix: Prefix, edit: impl FnOnce(&mut Vec<Candidate>)) -> Option<Outcome> {
-        let candidates = self.candidates.entry(prefix).or_default();
-        let before = candidates.first().map(|c| c.target);
-        edit(candidates);
-        let after = candidates.first().map(|c| c.target);
-        if candidates.is_empty() {
-            self.candidates.remove(&prefix);
-        }
+    /// Puts `new` in the place of what `source` said about a prefix before.
+    fn replace(&mut self, prefix: Prefix, source: SourceId, new: Option<Candidate>) -> Option<Outcome> {
+        let before = self.in_force.get(&prefix).copied();
+        let alone = before.is_none_or(|c| c.source == source) && !self.behind.contains_key(&prefix);
+        let after = if alone { new } else { self.contest(prefix, before, source, new) };
+        match after {
+            Some(candidate) => self.in_force.insert(prefix, candidate),
+            None => self.in_force.remove(&prefix),
+        };
+        let (before, after) = (before.map(|c| c.target), after.map(|c| c.target));
         (before != after).then_some(Outcome { prefix, before, after })
+    }
+
+    /// Finds the best of several candidates, and keeps the others behind it.
+    fn contest(
+        &mut self,
+        prefix: Prefix,
+        first: Option<Candidate>,
+        source: SourceId,
+        new: Option<Candidate>,
+    ) -> Option<Candidate> {
+        let others = first.into_iter().chain(self.behind.remove(&prefix).unwrap_or_default());
+        let mut all: Vec<Candidate> = others.filter(|c| c.source != source).chain(new).collect();
+        all.sort_unstable_by(|a, b| b.cmp(a));
+        let best = all.pop();
+        if !all.is_empty() {
+            all.reverse();
+            self.behind.insert(prefix, all);
+        }
+        best
     }
 }
 

@@ -1,200 +1,33 @@
 //! The forwarding table: longest prefix match from a destination address to an [`Action`].
 //!
 //! A trie of 8-bit strides over the octets of the address, the same for both families. It is *persistent*: nodes are
-//! shared between versions and copied on the way to a change ([`Arc::make_mut`]), so that a published version never
+//! shared between versions and copied on the way to a change (`Arc::make_mut`), so that a published version never
 //! changes under a reader, many changes in one batch copy each node once, and a change costs the same in a table of
-//! ten routes and of a million.
+//! ten routes and of a million. Figures are in `perf/FIB.md`.
+
+mod entry;
+mod runs;
+mod trie;
 
 use core::net::IpAddr;
 use std::collections::HashMap;
-use std::sync::Arc;
 
-use super::{Action, HopId, PeerId};
+use super::Action;
 use crate::wire::Prefix;
+use entry::Entry;
+use trie::{Route, Trie};
 
-/// An action in 32 bits: kind (2), length of the prefix within its stride (4), row (26).
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(super) struct Packed(u32);
-
-const ROW_BITS: u32 = 26;
-const ROW: u32 = (1 << ROW_BITS) - 1;
-
-impl Packed {
-    const NONE: Packed = Packed(0);
-
-    pub(super) fn new(action: Action) -> Self {
-        let (kind, row) = match action {
-            Action::Encap(PeerId(row)) => (1, row),
-            Action::Deliver(HopId(row)) => (2, row),
-            Action::Local => (3, 0),
-        };
-        debug_assert!(row <= ROW, "2^26 rows are more than any host has memory for");
-        Packed(kind << 30 | (row & ROW))
-    }
-
-    #[inline]
-    pub(super) fn action(self) -> Option<Action> {
-        match self.0 >> 30 {
-            0 => None,
-            1 => Some(Action::Encap(PeerId(self.0 & ROW))),
-            2 => Some(Action::Deliver(HopId(self.0 & ROW))),
-            _ => Some(Action::Local),
-        }
-    }
-
-    fn with_len(self, len: u8) -> Self {
-        Packed(self.0 | u32::from(len) << ROW_BITS)
-    }
-
-    fn len(self) -> u8 {
-        (self.0 >> ROW_BITS & 0xf) as u8
-    }
-}
-
-/// One stride: for each value of an octet the longest prefix that ends in this stride, and the node below.
-#[derive(Clone, Debug)]
-struct Node {
-    best: [Packed; 256],
-    /// Most nodes have nothing below: they end at /24 or /32.
-    below: Option<Box<Below>>,
-}
-
-/// Children of a node, found by an index instead of by counting bits: plain x86-64 has no instruction for that.
-#[derive(Clone, Debug)]
-struct Below {
-    /// Place among the nodes plus one; 0 for none.
-    at: [u16; 256],
-    nodes: Vec<Arc<Node>>,
-}
-
-impl Node {
-    fn empty() -> Self {
-        Self { best: [Packed::NONE; 256], below: None }
-    }
-
-    #[inline]
-    fn child(&self, octet: u8) -> Option<&Node> {
-        let below = self.below.as_ref()?;
-        let place = usize::from(below.at[usize::from(octet)]).checked_sub(1)?;
-        below.nodes.get(place).map(|n| &**n)
-    }
-
-    fn child_mut(&mut self, octet: u8) -> &mut Node {
-        let below = self.below.get_or_insert_with(|| Box::new(Below { at: [0; 256], nodes: Vec::new() }));
-        let at = &mut below.at[usize::from(octet)];
-        if *at == 0 {
-            below.nodes.push(Arc::new(Node::empty()));
-            *at = below.nodes.len() as u16; // at most 256
-        }
-        Arc::make_mut(&mut below.nodes[usize::from(*at) - 1])
-    }
-
-    fn drop_child(&mut self, octet: u8) {
-        let Some(below) = &mut self.below else { return };
-        let place = core::mem::take(&mut below.at[usize::from(octet)]);
-        if place == 0 {
-            return;
-        }
-        // the last one takes the place of the one that goes
-        let last = below.nodes.len() as u16;
-        below.nodes.swap_remove(usize::from(place) - 1);
-        below.at.iter_mut().filter(|at| **at == last).for_each(|at| *at = place);
-        if below.nodes.is_empty() {
-            self.below = None;
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.below.is_none() && self.best.iter().all(|p| *p == Packed::NONE)
-    }
-}
-
-#[derive(Clone, Debug)]
-struct Trie {
-    root: Arc<Node>,
-}
-
-impl Trie {
-    fn new() -> Self {
-        Self { root: Arc::new(Node::empty()) }
-    }
-
-    #[inline]
-    fn lookup(&self, key: &[u8]) -> Packed {
-        let mut best = Packed::NONE;
-        let mut node = &*self.root;
-        for &octet in key {
-            let here = node.best[usize::from(octet)];
-            if here != Packed::NONE {
-                best = here;
-            }
-            match node.child(octet) {
-                Some(child) => node = child,
-                None => break,
-            }
-        }
-        best
-    }
-
-    /// Writes `entry` for the prefix of `len` bits over everything in its stride that is no more specific.
-    fn set(&mut self, key: &[u8], len: u8, entry: Packed) {
-        let (path, slots, bits) = place(key, len);
-        let mut node = Arc::make_mut(&mut self.root);
-        for &octet in path {
-            node = node.child_mut(octet);
-        }
-        for slot in &mut node.best[slots] {
-            if slot.len() <= bits {
-                *slot = entry;
-            }
-        }
-    }
-
-    /// Puts `heir` (with the length of its own prefix) in place of a prefix, and prunes nodes left empty.
-    fn unset(&mut self, key: &[u8], len: u8, heir: Packed) {
-        let (path, slots, bits) = place(key, len);
-        fn walk(node: &mut Node, path: &[u8], at_end: &mut dyn FnMut(&mut Node)) {
-            match path.split_first() {
-                None => at_end(node),
-                Some((&octet, rest)) => {
-                    let child = node.child_mut(octet);
-                    walk(child, rest, at_end);
-                    if child.is_empty() {
-                        node.drop_child(octet);
-                    }
-                }
-            }
-        }
-        walk(Arc::make_mut(&mut self.root), path, &mut |node| {
-            for slot in &mut node.best[slots.clone()] {
-                if slot.len() == bits {
-                    *slot = heir;
-                }
-            }
-        });
-    }
-}
-
-/// Bits of a prefix in the last stride it reaches into: 1 to 8, and 0 only for the default route.
-fn stride_bits(len: u8) -> u8 {
-    if len == 0 { 0 } else { (len - 1) % 8 + 1 }
-}
-
-/// Where a prefix stands: the octets on the way, the slots it covers in its last node, and its bits there.
-fn place(key: &[u8], len: u8) -> (&[u8], core::ops::Range<usize>, u8) {
-    let bits = stride_bits(len);
-    let depth = usize::from(len.saturating_sub(1) / 8);
-    let first = usize::from(key[depth]);
-    (&key[..depth], first..first + (1 << (8 - bits)), bits)
-}
-
-/// Calls `f` with the octets of an address.
+/// An address as the tries have it: its first octet highest.
 #[inline]
-fn with_octets<R>(addr: IpAddr, f: impl FnOnce(&[u8]) -> R) -> R {
+fn key(addr: IpAddr) -> u128 {
     match addr {
-        IpAddr::V4(a) => f(&a.octets()),
-        IpAddr::V6(a) => f(&a.octets()),
+        IpAddr::V4(a) => u128::from(a.to_bits()) << 96,
+        IpAddr::V6(a) => a.to_bits(),
     }
+}
+
+fn route(prefix: &Prefix, entry: Entry) -> Route {
+    Route { key: key(prefix.addr()), len: prefix.len(), entry }
 }
 
 /// One version of the forwarding table. Cheap to clone: versions share what they have in common.
@@ -209,10 +42,15 @@ impl Fib {
     #[inline]
     pub fn lookup(&self, dst: IpAddr) -> Option<Action> {
         match dst {
-            IpAddr::V4(a) => self.v4.lookup(&a.octets()),
-            IpAddr::V6(a) => self.v6.lookup(&a.octets()),
+            IpAddr::V4(a) => self.v4.lookup(a.octets(), key(dst)),
+            IpAddr::V6(a) => self.v6.lookup(a.octets(), key(dst)),
         }
         .action()
+    }
+
+    /// Bytes of its nodes, shared ones too. This visits each: it is for tests and measurements.
+    pub fn bytes(&self) -> usize {
+        self.v4.bytes() + self.v6.bytes()
     }
 
     fn trie(&mut self, of: &Prefix) -> &mut Trie {
@@ -255,8 +93,7 @@ impl FibWriter {
     pub fn insert(&mut self, prefix: Prefix, action: Action) -> Option<Action> {
         let before = self.routes.insert(prefix, action);
         if before != Some(action) {
-            let entry = Packed::new(action).with_len(stride_bits(prefix.len()));
-            with_octets(prefix.addr(), |key| self.fib.trie(&prefix).set(key, prefix.len(), entry));
+            self.fib.trie(&prefix).set(&route(&prefix, Entry::new(action, prefix.len())));
         }
         before
     }
@@ -265,7 +102,7 @@ impl FibWriter {
     pub fn remove(&mut self, prefix: &Prefix) -> Option<Action> {
         let before = self.routes.remove(prefix)?;
         let heir = self.heir(prefix);
-        with_octets(prefix.addr(), |key| self.fib.trie(prefix).unset(key, prefix.len(), heir));
+        self.fib.trie(prefix).unset(&route(prefix, heir));
         Some(before)
     }
 
@@ -281,20 +118,21 @@ impl FibWriter {
 
     /// What covers the slots of `prefix` once it is gone: the next shorter prefix that ends in the same stride.
     /// (Shorter ones that end higher up are found there on the way down.)
-    fn heir(&self, prefix: &Prefix) -> Packed {
+    fn heir(&self, prefix: &Prefix) -> Entry {
         let floor = if prefix.len() <= 8 { 0 } else { (prefix.len() - 1) / 8 * 8 + 1 };
         (floor..prefix.len())
             .rev()
             .find_map(|len| {
                 let wider = prefix.widened(len);
-                self.routes.get(&wider).map(|a| Packed::new(*a).with_len(stride_bits(len)))
+                self.routes.get(&wider).map(|a| Entry::new(*a, len))
             })
-            .unwrap_or(Packed::NONE)
+            .unwrap_or(Entry::NONE)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::{HopId, PeerId};
     use super::*;
     use proptest::prelude::*;
 
@@ -321,7 +159,8 @@ mod tests {
             assert_eq!(w.remove(&Prefix::host(target).widened(len)), Some(encap(u32::from(len))));
         }
         assert_eq!(w.current().lookup(target), None);
-        assert!(w.is_empty() && w.fib.v4.root.is_empty());
+        assert!(w.is_empty());
+        assert_eq!(w.fib.bytes(), FibWriter::default().fib.bytes(), "nothing is left behind");
     }
 
     #[test]

@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 const CHUNK: usize = 64;
 
-/// A growing array of rows in chunks that versions share; a write copies one chunk, a clone copies none.
+/// A growing array of rows in chunks that versions share; a write copies one chunk, and the list of chunks if it is shared;
+/// a clone copies nothing.
 #[derive(Clone, Debug)]
 pub struct Slab<T> {
-    chunks: Vec<Arc<[Option<T>; CHUNK]>>,
+    chunks: Arc<[Arc<[Option<T>; CHUNK]>]>,
 }
 
 impl<T> Default for Slab<T> {
     fn default() -> Self {
-        Self { chunks: Vec::new() }
+        Self { chunks: Arc::default() }
     }
 }
 
@@ -28,10 +29,11 @@ impl<T: Clone> Slab<T> {
     /// Writes or clears a row.
     pub fn set(&mut self, row: u32, value: Option<T>) {
         let row = row as usize;
-        while self.chunks.len() <= row / CHUNK {
-            self.chunks.push(Arc::new(array::from_fn(|_| None)));
+        if self.chunks.len() <= row / CHUNK {
+            let more = (self.chunks.len()..=row / CHUNK).map(|_| Arc::new(array::from_fn(|_| None)));
+            self.chunks = self.chunks.iter().cloned().chain(more).collect();
         }
-        Arc::make_mut(&mut self.chunks[row / CHUNK])[row % CHUNK] = value;
+        Arc::make_mut(&mut Arc::make_mut(&mut self.chunks)[row / CHUNK])[row % CHUNK] = value;
     }
 
     /// All rows there are.

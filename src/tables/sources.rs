@@ -13,16 +13,17 @@ const SHARDS: usize = 256;
 type Key = (OverlayId, IpAddr);
 type Shard = HashMap<Key, PeerId, ahash::RandomState>;
 
-/// A map in parts that versions share: a write copies one part, 1/256 of it, and a clone none.
+/// A map in parts that versions share: a write copies one part, 1/256 of it, and the list of parts if it is
+/// shared; a clone copies nothing, so that versions which differ in routes only have the same memory here.
 #[derive(Clone, Debug)]
 pub struct Sources {
-    shards: [Arc<Shard>; SHARDS],
+    shards: Arc<[Arc<Shard>; SHARDS]>,
 }
 
 impl Default for Sources {
     fn default() -> Self {
         let empty: Arc<Shard> = Arc::default();
-        Self { shards: array::from_fn(|_| empty.clone()) }
+        Self { shards: Arc::new(array::from_fn(|_| empty.clone())) }
     }
 }
 
@@ -35,12 +36,16 @@ impl Sources {
 
     /// Adds or replaces one.
     pub fn insert(&mut self, key: Key, id: PeerId) {
-        Arc::make_mut(&mut self.shards[shard(&key)]).insert(key, id);
+        self.shard_mut(&key).insert(key, id);
     }
 
     /// Removes one.
     pub fn remove(&mut self, key: &Key) {
-        Arc::make_mut(&mut self.shards[shard(key)]).remove(key);
+        self.shard_mut(key).remove(key);
+    }
+
+    fn shard_mut(&mut self, key: &Key) -> &mut Shard {
+        Arc::make_mut(&mut Arc::make_mut(&mut self.shards)[shard(key)])
     }
 }
 
@@ -66,11 +71,12 @@ mod tests {
         a.insert(key(0, 2), PeerId(2));
         a.insert(key(3, 1), PeerId(3));
         let b = a.clone();
+        assert!(Arc::ptr_eq(&a.shards, &b.shards), "a clone copies nothing");
         a.insert(key(0, 1), PeerId(9));
         a.remove(&key(3, 1));
         assert_eq!([a.get(&key(0, 1)), a.get(&key(0, 2)), a.get(&key(3, 1))], [Some(PeerId(9)), Some(PeerId(2)), None]);
         assert_eq!([b.get(&key(0, 1)), b.get(&key(3, 1))], [Some(PeerId(1)), Some(PeerId(3))]);
-        let shared = a.shards.iter().zip(&b.shards).filter(|(a, b)| Arc::ptr_eq(a, b)).count();
+        let shared = a.shards.iter().zip(b.shards.iter()).filter(|(a, b)| Arc::ptr_eq(a, b)).count();
         assert_eq!(shared, SHARDS - 2, "a write copies the part it is in");
     }
 }

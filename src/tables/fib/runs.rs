@@ -1,0 +1,88 @@
+//! 256 values with few changes among them, in the room of `N`.
+
+/// Values of the octets 0 to 255 as runs of equal ones.
+///
+/// There are always `N` starts, so that a search is a fixed number of comparisons without a branch (one vector of them).
+/// Starts that are not needed are 255, and octet 255 is always found in the last value.
+#[derive(Clone, Debug)]
+pub(super) struct Runs<T, const N: usize> {
+    /// First octet of each run, ascending; the first is 0.
+    starts: [u8; N],
+    values: [T; N],
+}
+
+impl<T: Clone + Default, const N: usize> Runs<T, N> {
+    /// `None` if they are more than `N` runs.
+    pub(super) fn of(all: &[T; 256], same: impl Fn(&T, &T) -> bool) -> Option<Self> {
+        let mut starts = [u8::MAX; N];
+        starts[0] = 0;
+        let mut used = 1;
+        for octet in 1..=u8::MAX {
+            if !same(&all[usize::from(octet) - 1], &all[usize::from(octet)]) {
+                *starts.get_mut(used)? = octet;
+                used += 1;
+            }
+        }
+        let value = |n: usize| match starts[n] {
+            _ if n == N - 1 => all[255].clone(),
+            u8::MAX => T::default(), // never asked for
+            start => all[usize::from(start)].clone(),
+        };
+        Some(Self { starts, values: core::array::from_fn(value) })
+    }
+
+    /// All 256.
+    pub(super) fn spread(&self) -> [T; 256] {
+        let mut all = core::array::from_fn(|_| T::default());
+        for (n, value) in self.values.iter().enumerate() {
+            let end = self.starts.get(n + 1).map_or(256, |start| usize::from(*start));
+            all[usize::from(self.starts[n])..end].fill(value.clone());
+        }
+        all
+    }
+}
+
+impl<T, const N: usize> Runs<T, N> {
+    #[inline]
+    fn place(&self, octet: u8) -> usize {
+        let count: u8 = self.starts.iter().map(|start| u8::from(*start <= octet)).sum();
+        usize::from(count - 1).min(N - 1) // the first start is 0
+    }
+
+    #[inline]
+    pub(super) fn get(&self, octet: u8) -> &T {
+        &self.values[self.place(octet)]
+    }
+
+    /// The value of the whole run that holds `octet`.
+    pub(super) fn get_mut(&mut self, octet: u8) -> &mut T {
+        &mut self.values[self.place(octet)]
+    }
+
+    pub(super) fn values(&self) -> &[T; N] {
+        &self.values
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn runs_say_what_the_values_said(changes in proptest::collection::vec((any::<u8>(), 0u32..3), 0..7)) {
+            let mut all = [0u32; 256];
+            for (from, value) in changes {
+                all[usize::from(from)..].fill(value);
+            }
+            let count = 1 + all.windows(2).filter(|w| w[0] != w[1]).count();
+            let runs = Runs::<u32, 4>::of(&all, |a, b| a == b);
+            prop_assert_eq!(runs.is_some(), count <= 4);
+            if let Some(runs) = runs {
+                prop_assert_eq!(runs.spread(), all);
+                prop_assert!((0..=255u8).all(|o| *runs.get(o) == all[usize::from(o)]));
+            }
+        }
+    }
+}
