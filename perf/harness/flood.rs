@@ -46,6 +46,11 @@ pub(crate) fn send(
 }
 
 impl Sending {
+    /// True until it has sent all.
+    pub(crate) fn goes_on(&mut self) -> Result<bool> {
+        Ok(self.process.exited()?.is_none())
+    }
+
     /// Waits for the end, and returns what was sent.
     pub(crate) fn finish(mut self) -> Result<Value> {
         let out = self.process.child().stdout.take().ok_or("the generator has no output")?;

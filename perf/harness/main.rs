@@ -1,11 +1,13 @@
 //! `perf/run`: the gateway and its peers over the same workloads, in turn, and a report.
 
 mod bed;
+mod calls;
 mod flood;
 mod foreign;
 mod ledger;
 mod options;
 mod peers;
+mod priority;
 mod reload;
 mod report;
 mod search;
@@ -37,6 +39,8 @@ struct Cli {
 enum Command {
     /// The gateway against the kernel, quickly: medians of interleaved rounds of one journey, and their ratio
     Try(try_out::TryArgs),
+    /// System calls a packet of the gateway under a flood; perf/syscalls holds them to what was recorded
+    Calls(calls::CallsArgs),
     /// Remove what a run that was killed has left: its processes and namespaces
     Sweep,
 }
@@ -45,6 +49,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match &cli.command {
         Some(Command::Try(args)) => try_out::run(args),
+        Some(Command::Calls(args)) => calls::run(args),
         Some(Command::Sweep) => sweep(),
         None => suite::run(&cli.options),
     };
@@ -58,7 +63,7 @@ fn main() -> ExitCode {
 }
 
 fn sweep() -> Result<()> {
-    for tag in [suite::TAG, try_out::TAG] {
+    for tag in [suite::TAG, try_out::TAG, calls::TAG] {
         for name in Lab::sweep(tag)? {
             eprintln!("perf: removed {name}");
         }

@@ -9,6 +9,7 @@ use crate::Result;
 use crate::bed::Bed;
 use crate::options::{Options, Plan};
 use crate::peers::{self, Cores, Peer, Settings, System};
+use crate::priority;
 use crate::reload;
 use crate::report::{
     CostResult, InMemory, LatencyResult, RateResult, Report, SearchResult, SystemNote, Void, bars, manifest, now,
@@ -38,6 +39,7 @@ struct Stand {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let plan = options.plan();
     let started = now();
+    priority::raise()?;
     Lab::sweep(TAG)?;
     let (stands, systems) = set_up(&plan);
     if !stands.iter().any(|s| s.peer == Peer::Selvedge) {

@@ -53,6 +53,8 @@ pub(crate) struct Trial {
     pub(crate) late: Histogram,
     pub(crate) late_max_ns: u64,
     pub(crate) seconds: f64,
+    /// The generator was at work for as long as the rate was taken.
+    pub(crate) in_time: bool,
     /// CPU time of other programs meanwhile, as a share of one core.
     pub(crate) others: f64,
     /// What the system spent on it, where it can be told.
@@ -60,9 +62,9 @@ pub(crate) struct Trial {
 }
 
 impl Trial {
-    /// False when the books do not balance: the trial proves nothing.
+    /// False when the books do not balance, or the rate was taken when the flood was over: the trial proves nothing.
     pub(crate) fn balanced(&self) -> bool {
-        self.unaccounted == 0 && self.wrong == 0 && self.sent > 0
+        self.unaccounted == 0 && self.wrong == 0 && self.sent > 0 && self.in_time
     }
 
     /// False when other programs took part of the cores.
@@ -159,11 +161,12 @@ impl<'a> Bench<'a> {
         let (clock, quiet) = (Instant::now(), foreign::read()?);
         let from = self.workload.ends(self.bed)[0];
         let flood = seconds + if rate.is_none() { 2.0 * WARM_UP.as_secs_f64() } else { 0.0 };
-        let sending = send(from, &self.workload, &self.headers, self.run, rate, flood)?;
+        let mut sending = send(from, &self.workload, &self.headers, self.run, rate, flood)?;
         let full_flow = match rate {
             None => Some(self.full_flow(seconds)?),
             Some(_) => None,
         };
+        let in_time = full_flow.is_none() || sending.goes_on()?;
         let sent = sending.finish()?;
         let others = foreign::read()?.others_since(&quiet) / clock.elapsed().as_secs_f64();
         let end = self.settle(&before, number(&sent, "frames")?)?;
@@ -187,6 +190,7 @@ impl<'a> Bench<'a> {
             late: histogram(&sent["late"]),
             late_max_ns: number(&sent, "latest_ns")?,
             seconds,
+            in_time,
             others,
             cost,
         })

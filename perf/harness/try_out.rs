@@ -7,6 +7,7 @@ use selvedge::lab::Lab;
 use crate::Result;
 use crate::bed::{Bed, MOST_NODES};
 use crate::peers::{self, Cores, Peer, Settings};
+use crate::priority;
 use crate::stats::Spread;
 use crate::trial::Bench;
 use crate::workload::{Journey, Size, Workload};
@@ -51,6 +52,7 @@ pub(crate) struct TryArgs {
 }
 
 pub(crate) fn run(args: &TryArgs) -> Result<()> {
+    priority::raise()?;
     Lab::sweep(TAG)?;
     let pods = Workload::usual_pods(args.flows, args.nodes);
     let (journey, size, flows) = (args.journey, args.size.clone(), args.flows);

@@ -7,7 +7,7 @@ use aya::maps::HashMap;
 use aya::programs::{SchedClassifier, TcAttachType, Xdp, XdpMode, tc};
 use aya::{Ebpf, EbpfLoader};
 
-use super::{SECOND_CORE, System};
+use super::{BOTH_CORES, System};
 use crate::Result;
 use crate::bed::{
     ACCESS, BLUE, Bed, Cluster, GREEN, MAC_FAR, MAC_NEAR, MAC_SUT_ACCESS, MAC_SUT_UNDERLAY, SUT_UNDERLAY, UNDERLAY,
@@ -59,8 +59,8 @@ pub(super) fn tc(bed: &Bed) -> Result<Programs> {
         }
     }
     bed.poll_without_xdp()?;
-    bed.spread(ACCESS, SECOND_CORE)?;
-    bed.spread(UNDERLAY, SECOND_CORE)?;
+    bed.spread(ACCESS, BOTH_CORES)?;
+    bed.spread(UNDERLAY, BOTH_CORES)?;
     Ok(Programs(object))
 }
 

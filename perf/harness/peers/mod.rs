@@ -29,8 +29,8 @@ pub(crate) enum Peer {
     SelvedgeOneCore,
     /// The kernel's vxlan device and IP forwarding, programmed as flannel does.
     Kernel,
-    /// The same, its work on the generator's core, too.
-    KernelBoth,
+    /// The same, its work on the second core alone.
+    KernelSecondCore,
     /// A tunnel in tc BPF over an external vxlan device, as Cilium's.
     TcEbpf,
     /// Open vSwitch's userspace data path over AF_XDP.
@@ -42,15 +42,23 @@ pub(crate) enum Peer {
 }
 
 impl Peer {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Selvedge, Self::SelvedgeOneCore, Self::Kernel, Self::TcEbpf, Self::Ovs, Self::Testpmd, Self::Xdp];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Selvedge,
+        Self::SelvedgeOneCore,
+        Self::Kernel,
+        Self::KernelSecondCore,
+        Self::TcEbpf,
+        Self::Ovs,
+        Self::Testpmd,
+        Self::Xdp,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         [
             "selvedge",
             "selvedge, one core",
             "kernel vxlan",
-            "kernel, both cores",
+            "kernel, core 1",
             "tc-eBPF tunnel",
             "OVS AF_XDP",
             "testpmd AF_XDP",
@@ -63,9 +71,9 @@ impl Peer {
         [
             "the gateway as it ships, one worker",
             "the same, receive processing in a kernel thread on the worker's core",
-            "the kernel's vxlan device and IP forwarding, programmed as flannel does; RPS hands its work to core 1",
-            "the same with RPS to both cores: its work then displaces the generator, which offers only what is taken",
-            "tc BPF with an external vxlan device and bpf_redirect, as Cilium's; RPS hands its work to core 1",
+            "the kernel's vxlan device and IP forwarding, programmed as flannel does, on both cores by RPS",
+            "the same with RPS to core 1 alone: its work then displaces nothing of the generator's",
+            "tc BPF with an external vxlan device and bpf_redirect, as Cilium's, on both cores by RPS",
             "Open vSwitch's userspace data path over AF_XDP, one PMD thread",
             "DPDK testpmd over AF_XDP, one thread, MAC forwarding only: raw I/O, no gateway",
             "a gateway wholly in XDP, no guard, no counters, no errors: the ceiling on these interfaces",
@@ -117,13 +125,13 @@ pub(crate) trait System {
         false
     }
 
-    /// Lets it run, or holds it while another is measured: some systems spin whether or not there is work.
+    /// One that spins must not do so while another is measured.
     fn wake(&self, _on: bool) -> Result<()> {
         Ok(())
     }
 }
 
-/// Stops and continues a process.
+/// Stops and continues a process that spins.
 fn wake(process: &Process, on: bool) -> Result<()> {
     Ok(process.signal(if on { Signal::CONT } else { Signal::STOP })?)
 }
@@ -137,8 +145,8 @@ pub(crate) fn gateway(bed: &Bed, settings: &Settings) -> Result<selvedge::Gatewa
 pub(crate) fn start(peer: Peer, bed: &Bed, settings: &Settings, room: &Path) -> Result<Box<dyn System>> {
     Ok(match peer {
         Peer::Selvedge | Peer::SelvedgeOneCore => Box::new(gateway(bed, settings)?),
-        Peer::Kernel => Box::new(kernel::start(bed, SECOND_CORE)?),
-        Peer::KernelBoth => Box::new(kernel::start(bed, BOTH_CORES)?),
+        Peer::Kernel => Box::new(kernel::start(bed, BOTH_CORES)?),
+        Peer::KernelSecondCore => Box::new(kernel::start(bed, SECOND_CORE)?),
         Peer::TcEbpf => Box::new(bpf::tc(bed)?),
         Peer::Xdp => Box::new(bpf::xdp(bed)?),
         Peer::Ovs => Box::new(ovs::start(bed, room)?),

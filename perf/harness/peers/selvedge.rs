@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use selvedge::lab::scrape::{Samples, scrape};
 use selvedge::lab::{METRICS_ADDRESS, Namespace, Process};
 
-use super::{Cost, System, wake};
+use super::{Cost, System};
 use crate::Result;
 use crate::bed::{ACCESS, BLUE, Bed, GREEN, NEAR, SUT_UNDERLAY, UNDERLAY, native};
 use crate::flood::GENERATOR_CORE;
@@ -99,10 +99,6 @@ impl System for Gateway {
         Ok(refused.into_iter().map(|(reason, n)| (format!("gateway: {reason}"), n as u64)).collect())
     }
 
-    fn wake(&self, on: bool) -> Result<()> {
-        wake(&self.process, on)
-    }
-
     fn cost(&self) -> Result<Option<Cost>> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
         // the second field is a name in parentheses; user and system time are fields 14 and 15
@@ -115,7 +111,6 @@ impl System for Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        let _ = wake(&self.process, true);
         let _ = self.process.stop(Duration::from_secs(5));
     }
 }

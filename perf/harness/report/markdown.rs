@@ -40,7 +40,7 @@ pub(super) fn page(report: &Report) -> String {
 pub(super) const METHOD: &str = "\
 Systems run in network namespaces of their own, in turn within each round; figures are medians over the rounds, with the \
 smallest and the largest. The generator (a BPF program run on live frames) and the receive processing it sets off have \
-core 0, the system under test core 1. A counter in XDP at the far end checks each frame. Only \
+core 0, the system under test core 1; kernel systems have both, where nothing else is said. A counter in XDP at the far end checks each frame. Only \
 ratios within one run say anything, and those to one digit. Latency counts from the intended time of sending. A trial is \
 valid only if every packet sent arrives or is in a drop counter; others are void, and repeated.";
 

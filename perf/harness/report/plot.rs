@@ -27,7 +27,7 @@ fn colour(peer: Peer) -> RGBColor {
         Peer::Selvedge => RGBColor(0, 114, 178),
         Peer::SelvedgeOneCore => RGBColor(86, 180, 233),
         Peer::Kernel => RGBColor(90, 90, 90),
-        Peer::KernelBoth => RGBColor(160, 160, 160),
+        Peer::KernelSecondCore => RGBColor(160, 160, 160),
         Peer::TcEbpf => RGBColor(213, 94, 0),
         Peer::Ovs => RGBColor(0, 158, 115),
         Peer::Testpmd => RGBColor(204, 121, 167),
