@@ -24,6 +24,9 @@ use crate::wire::{OuterV4, Packet, StackV4, eth, flow, outer, stack};
 /// Bytes that encapsulation adds to a frame.
 pub(super) const GROWTH: usize = outer::LEN_V4 - eth::LEN;
 
+/// Bytes from the front of all headers to the end of the ports.
+const REACH: usize = stack::LEN + 4;
+
 impl Path<'_> {
     #[inline(always)]
     pub(super) fn fast_inbound(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Option<Verdict> {
@@ -40,7 +43,7 @@ impl Path<'_> {
         if !scouted.shape.is_plain() {
             return None;
         }
-        let frame = StackV4::ref_from_prefix(pkt.reach_all(0)?).ok()?.0;
+        let frame = StackV4::ref_from_prefix(pkt.reach_all::<REACH>(0)?).ok()?.0;
         let (ip, overlay, from) = (frame.ip.words(), scouted.shape.overlay(), frame.outer.ip.source());
         let scouted = self.consult_source(domain_of(overlay), ip, scouted);
         if !self.tables.is_sender(scouted.src(), overlay, from) {
@@ -54,19 +57,20 @@ impl Path<'_> {
     fn known_inbound(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Option<Verdict> {
         let (src, dst, shape, overlay) = (scouted.src(), scouted.dst(), scouted.shape, scouted.shape.overlay());
         let head = pkt.headroom();
-        let room = pkt.reach_all(0)?;
+        let room = pkt.reach_all::<REACH>(0)?;
         let frame = StackV4::ref_from_prefix(room).ok()?.0;
-        let (ip, from, tables) = (frame.ip.words(), frame.outer.ip.source(), self.tables);
+        let (from, tables) = (frame.outer.ip.source(), self.tables);
         let domain = domain_of(overlay);
         if !tables.is_sender(src, overlay, from) {
             return self.refuse_sender(overlay, from);
         }
         if dst.is_none() {
-            return self.refuse_inbound(ip, shape);
+            return self.refuse_inbound(frame.ip.words(), shape);
         }
-        let total = ip.total_len();
         if dst.is_encap() {
             let way = tables.peer_of(dst)?.way.as_ref()?;
+            let ip = frame.ip.words();
+            let total = ip.total_len();
             if ip.ttl() <= 1 || total > way.mtu || src == dst {
                 return None;
             }
@@ -81,7 +85,8 @@ impl Path<'_> {
         } else {
             let hop = tables.hop_of(dst)?;
             let (header, mtu) = hop.way.as_ref()?;
-            if ip.ttl() <= 1 || total > *mtu {
+            let total = frame.ip.total_len.get();
+            if frame.ip.ttl <= 1 || total > *mtu {
                 return None;
             }
             self.settle(domain, scouted, room)?;
@@ -108,7 +113,7 @@ impl Path<'_> {
         if !scouted.shape.is_plain() {
             return None;
         }
-        let frame = StackV4::ref_from_prefix(pkt.reach_all(GROWTH)?).ok()?.0;
+        let frame = StackV4::ref_from_prefix(pkt.reach_all::<REACH>(GROWTH)?).ok()?.0;
         let ip = frame.ip.words();
         let scouted = self.consult_source(Domain(0), ip, scouted);
         let scouted = self.consult_destination(Domain(0), ip, scouted);
@@ -119,18 +124,19 @@ impl Path<'_> {
     fn known_outbound(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Option<Verdict> {
         let (src, dst, shape) = (scouted.src(), scouted.dst(), scouted.shape);
         let head = pkt.headroom();
-        let room = pkt.reach_all(GROWTH)?;
+        let room = pkt.reach_all::<REACH>(GROWTH)?;
         let frame = StackV4::ref_from_prefix(room).ok()?.0;
-        let (ip, tables) = (frame.ip.words(), self.tables);
-        if src.hop().is_none() && !self.may_send(ip, src) {
+        let tables = self.tables;
+        if src.hop().is_none() && !self.may_send(frame.ip.words(), src) {
             return self.refuse_source(src);
         }
         if dst.is_none() {
-            return self.refuse_route(ip, shape);
+            return self.refuse_route(frame.ip.words(), shape);
         }
-        let total = ip.total_len();
         if dst.is_encap() {
             let way = tables.peer_of(dst)?.way.as_ref()?;
+            let ip = frame.ip.words();
+            let total = ip.total_len();
             if ip.ttl() <= 1 || total > way.mtu {
                 return None;
             }
@@ -144,7 +150,8 @@ impl Path<'_> {
         } else {
             let hop = tables.hop_of(dst)?;
             let (header, mtu) = hop.way.as_ref()?;
-            if ip.ttl() <= 1 || total > *mtu {
+            let total = frame.ip.total_len.get();
+            if frame.ip.ttl <= 1 || total > *mtu {
                 return None;
             }
             self.settle(Domain(0), scouted, room)?;
@@ -224,7 +231,7 @@ impl Path<'_> {
 /// The ports, if the payload begins with some that count; zeroes otherwise.
 #[inline(always)]
 fn ports(shape: Shape, room: &[u8]) -> Option<[u8; 4]> {
-    if shape.has(Shape::PORTS) { room.get(stack::LEN..)?.first_chunk().copied() } else { Some([0; 4]) }
+    if shape.has(Shape::PORTS) { Some(*room.first_chunk::<REACH>()?.last_chunk()?) } else { Some([0; 4]) }
 }
 
 /// Writes a peer's headers in front of an IP packet.
