@@ -33,7 +33,7 @@ impl Path<'_> {
         if scouted.is_known() {
             self.known_inbound(pkt, scouted)
         } else {
-            self.unknown_inbound(&mut pkt.again(), scouted)
+            pkt.aside(|pkt| self.unknown_inbound(pkt, scouted))
         }
     }
 
@@ -103,7 +103,7 @@ impl Path<'_> {
         if scouted.is_known() {
             self.known_outbound(pkt, scouted)
         } else {
-            self.unknown_outbound(&mut pkt.again(), scouted)
+            pkt.aside(|pkt| self.unknown_outbound(pkt, scouted))
         }
     }
 

@@ -7,15 +7,20 @@ use super::{Action, Packed};
 
 const WAYS: usize = 4;
 
+/// One field of all ways: a vector, and aligned as one, so that it needs no instruction to be loaded by.
+#[derive(Clone, Copy, Default)]
+#[repr(align(16))]
+struct Lane([u32; WAYS]);
+
 /// Four entries: one cache line. An address of a domain is in one way at most.
 #[derive(Clone, Copy, Default)]
 #[repr(C, align(64))]
 struct Set {
-    addrs: [u32; WAYS],
-    domains: [u32; WAYS],
+    addrs: Lane,
+    domains: Lane,
     /// In which each entry was last known to hold; 0 in a way that was never written.
-    epochs: [u32; WAYS],
-    actions: [u32; WAYS],
+    epochs: Lane,
+    actions: Lane,
 }
 
 const _: () = assert!(size_of::<Set>() == 64);
@@ -25,10 +30,12 @@ impl Set {
     #[inline(always)]
     fn get(&self, domain: Domain, addr: Ipv4Addr, epoch: u32) -> Packed {
         let (addr, domain) = (word(addr), u32::from(domain.0));
+        let (Lane(addrs), Lane(domains), Lane(epochs), Lane(actions)) =
+            (self.addrs, self.domains, self.epochs, self.actions);
         let mut action = 0;
         for way in 0..WAYS {
-            let same = (self.addrs[way] ^ addr) | (self.domains[way] ^ domain) | (self.epochs[way] ^ epoch);
-            action |= self.actions[way] & u32::from(same == 0).wrapping_neg();
+            let same = (addrs[way] ^ addr) | (domains[way] ^ domain) | (epochs[way] ^ epoch);
+            action |= actions[way] & u32::from(same == 0).wrapping_neg();
         }
         Packed(action)
     }
@@ -36,7 +43,7 @@ impl Set {
     /// The way that has the address, of whatever epoch.
     #[inline]
     fn way(&self, domain: Domain, addr: Ipv4Addr) -> Option<usize> {
-        (0..WAYS).find(|way| self.addrs[*way] == word(addr) && self.domains[*way] == u32::from(domain.0))
+        (0..WAYS).find(|way| self.addrs.0[*way] == word(addr) && self.domains.0[*way] == u32::from(domain.0))
     }
 }
 
@@ -96,8 +103,8 @@ impl FlowCache {
     /// The action remembered in another epoch, if any, and that epoch.
     pub fn older(&self, domain: Domain, addr: Ipv4Addr) -> Option<(Packed, u32)> {
         let set = &self.sets[self.place(domain, addr)];
-        let way = set.way(domain, addr).filter(|way| set.epochs[*way] != 0)?;
-        Some((Packed(set.actions[way]), set.epochs[way]))
+        let way = set.way(domain, addr).filter(|way| set.epochs.0[*way] != 0)?;
+        Some((Packed(set.actions.0[way]), set.epochs.0[way]))
     }
 
     /// Says that what is remembered of an address holds in this epoch, too.
@@ -105,7 +112,7 @@ impl FlowCache {
         let place = self.place(domain, addr);
         let set = &mut self.sets[place];
         if let Some(way) = set.way(domain, addr) {
-            set.epochs[way] = epoch;
+            set.epochs.0[way] = epoch;
         }
     }
 
@@ -118,9 +125,9 @@ impl FlowCache {
         let Some(set) = self.sets.get_mut(place) else { return };
         let way = set
             .way(domain, addr)
-            .or_else(|| set.epochs.iter().position(|e| *e != epoch))
+            .or_else(|| set.epochs.0.iter().position(|e| *e != epoch))
             .unwrap_or((hash >> 62) as usize % WAYS);
-        (set.addrs[way], set.domains[way], set.epochs[way], set.actions[way]) =
+        (set.addrs.0[way], set.domains.0[way], set.epochs.0[way], set.actions.0[way]) =
             (word(addr), u32::from(domain.0), epoch, action.pack());
     }
 }

@@ -59,10 +59,14 @@ impl<'a> Packet<'a> {
         Self { chunk, span }
     }
 
-    /// The same packet for a function that is not inlined: then only this view has to be in memory.
+    /// Hands the packet to a function that is not inlined, with a span of its own that is copied back: then the span of
+    /// all the packets that are not handed over need not be in memory.
     #[inline(always)]
-    pub fn again(&mut self) -> Packet<'_> {
-        Packet { chunk: self.chunk, span: self.span }
+    pub fn aside<R>(&mut self, work: impl FnOnce(&mut Packet<'_>) -> R) -> R {
+        let mut span = *self.span;
+        let result = work(&mut Packet { chunk: self.chunk, span: &mut span });
+        *self.span = span;
+        result
     }
 
     /// The packet's bytes.
