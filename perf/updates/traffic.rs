@@ -11,6 +11,7 @@ use selvedge::worker::{Settings, Side, Worker};
 
 use super::churn::histogram;
 use super::gateway::{ACCESS, NATIVE, UNDERLAY, frames::Ip, plain};
+use super::stall::{Stalls, on_cpu};
 use super::world::pod;
 
 /// As the configuration has them unless told otherwise.
@@ -28,6 +29,8 @@ pub(crate) struct Line {
     /// When each packet that waits in the RX ring was due.
     waiting: VecDeque<u64>,
     sent: u64,
+    /// What counts as a stall.
+    stall: Duration,
 }
 
 /// What became of packets.
@@ -38,11 +41,15 @@ pub(crate) struct Passed {
     /// Nanoseconds from when each was due until it had left.
     pub(crate) latency: Histogram<u64>,
     pub(crate) took: Duration,
+    /// Turns that took so long, the arrivals before them included, that the machine must have stopped.
+    pub(crate) stalls: Stalls,
+    /// Of `took`, the time that the thread was not running.
+    pub(crate) off_cpu: Duration,
 }
 
 impl Line {
     /// Packets of 64 bytes for `flows` pods, spread over all `pods`.
-    pub(crate) fn new(subscriber: Subscriber, (flows, pods): (usize, usize), ring: usize) -> Self {
+    pub(crate) fn new(subscriber: Subscriber, (flows, pods): (usize, usize), ring: usize, stall: Duration) -> Self {
         let pool = Pool::new(Umem::new(CHUNKS, 2048, Backing::Pages).expect("packet memory")).expect("its numbers");
         let port = |ring| {
             let mut port = MemPort::new(MemRings { rx: ring, tx: TX, fill: ring });
@@ -65,6 +72,7 @@ impl Line {
             next: 0,
             waiting: VecDeque::with_capacity(ring),
             sent: 0,
+            stall,
         }
     }
 
@@ -84,9 +92,12 @@ impl Line {
     fn pass(&mut self, time: Duration, target: impl Fn(u64, u64) -> u64, due: impl Fn(u64, u64) -> u64) -> Passed {
         let drops = self.worker.stats().drops.total();
         let (time, start) = (time.as_nanos() as u64, Instant::now());
-        let mut out = Passed { arrived: 0, lost: 0, latency: histogram(), took: Duration::ZERO };
+        let (running, stalls) = (on_cpu(), Stalls::longer_than(self.stall));
+        let (took, off_cpu) = (Duration::ZERO, Duration::ZERO);
+        let mut out = Passed { arrived: 0, lost: 0, latency: histogram(), took, stalls, off_cpu };
         loop {
             let now = start.elapsed().as_nanos() as u64;
+            out.stalls.look(now);
             if now >= time {
                 break;
             }
@@ -102,6 +113,7 @@ impl Line {
             self.turn(start, &mut out);
         }
         out.took = start.elapsed();
+        out.off_cpu = out.took.saturating_sub(on_cpu() - running);
         while !self.waiting.is_empty() && self.turn(start, &mut out) > 0 {}
         self.waiting.clear();
         out.lost += self.worker.stats().drops.total() - drops;
