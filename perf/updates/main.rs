@@ -34,10 +34,10 @@ use world::Control;
 #[command(name = "route-updates")]
 struct Options {
     /// Rounds, each without and with changes
-    #[arg(long, default_value_t = 101, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, default_value_t = 501, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rounds: u32,
     /// Seconds of each half of a round
-    #[arg(long, default_value_t = 0.1)]
+    #[arg(long, default_value_t = 0.03)]
     seconds: f64,
     /// Starts
     #[arg(long, default_value_t = 21, value_parser = clap::value_parser!(u32).range(1..=1_000))]
@@ -54,14 +54,14 @@ struct Options {
     /// Pods that packets go to
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     flows: u32,
-    /// Share that is offered of the capacity without changes, which is measured once, before the rounds
+    /// Share that is offered of the capacity (without changes, the ring always full), which is measured before the rounds
     #[arg(long, default_value_t = 0.8)]
     load: f64,
     /// Packets a second that are offered, in place of a share
     #[arg(long)]
     load_pps: Option<f64>,
     /// Microseconds beyond which an iteration of a loop shows that the machine had stopped it
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 200)]
     stall_us: u64,
     /// Entries of the RX and fill rings
     #[arg(long, default_value_t = 4_096)]

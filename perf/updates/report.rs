@@ -5,7 +5,7 @@ use std::fmt::Write;
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
-use super::churn::Changed;
+use super::churn::{Changed, histogram};
 use super::start::{Memory, Start};
 use super::traffic::Passed;
 
@@ -35,7 +35,7 @@ pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
     Spread::of(values).map_or(0.0, |s| s.median)
 }
 
-/// Packets a second when there is always a burst, without changes and with them.
+/// Packets a second when the ring is always full, without changes and with them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Capacity {
     pub(crate) still: f64,
@@ -98,6 +98,13 @@ impl Report {
         Spread::of(self.valid().map(of))
     }
 
+    /// Latencies of all packets of valid rounds.
+    fn pooled(&self, half: fn(&Round) -> &Half) -> Histogram<u64> {
+        let mut all = histogram();
+        self.valid().for_each(|r| all.add(&half(r).passed.latency).expect("of the same bounds"));
+        all
+    }
+
     fn lines(&self) -> Vec<Line> {
         [self.traffic(), self.changes(), self.starting()].concat()
     }
@@ -116,6 +123,12 @@ impl Report {
             add(&format!("latency {name} with changes"), "µs", 1, self.spread(|r| r.changing.latency(q)));
             let ratio = |r: &Round| r.changing.latency(q) / r.still.latency(q).max(1e-3);
             add(&format!("latency {name}, ratio"), "×", 2, self.spread(ratio));
+        }
+        for (name, q) in QUANTILES {
+            let [still, changing] = [self.pooled(|r| &r.still), self.pooled(|r| &r.changing)];
+            let [still, changing] = [still, changing].map(|h| h.value_at_quantile(q) as f64 / 1e3);
+            add(&format!("latency {name} of all without changes"), "µs", 1, Spread::of([still].into_iter()));
+            add(&format!("latency {name} of all with changes"), "µs", 1, Spread::of([changing].into_iter()));
         }
         all
     }
@@ -148,11 +161,12 @@ impl Report {
     }
 
     /// Counts over rounds.
-    fn counts(&self) -> [(&'static str, u64); 9] {
+    fn counts(&self) -> [(&'static str, u64); 11] {
         let halves = |of: fn(&Round) -> &Half| self.rounds.iter().map(of);
         let count = |of: fn(&Round) -> &Half, what: fn(&Half) -> u64| halves(of).map(what).sum::<u64>();
         let off = |half: &Half| half.passed.off_cpu.as_micros() as u64;
         let (still, changing): (fn(&Round) -> &Half, fn(&Round) -> &Half) = (|r| &r.still, |r| &r.changing);
+        let lost = |of: fn(&Round) -> &Half| self.valid().map(|r| of(r).passed.lost).sum();
         let lossless = |of: fn(&Round) -> &Half| self.valid().filter(|r| of(r).passed.lost == 0).count() as u64;
         [
             ("rounds", self.rounds.len() as u64),
@@ -161,6 +175,8 @@ impl Report {
             ("stalls with changes", count(changing, Half::stalls)),
             ("worker off its core without changes, µs", count(still, off)),
             ("worker off its core with changes, µs", count(changing, off)),
+            ("packets lost in valid rounds, without changes", lost(still)),
+            ("packets lost in valid rounds, with changes", lost(changing)),
             ("valid rounds without loss, without changes", lossless(still)),
             ("valid rounds without loss, with changes", lossless(changing)),
             ("packets of valid rounds, with changes", self.valid().map(|r| r.changing.passed.arrived).sum()),
@@ -183,22 +199,22 @@ impl Report {
 
     pub(crate) fn table(&self) -> String {
         let mut out =
-            format!("{:<44} {:>12} {:>12} {:>12}  unit\n", "medians of valid rounds", "median", "least", "most");
+            format!("{:<46} {:>12} {:>12} {:>12}  unit\n", "medians of valid rounds", "median", "least", "most");
         for (name, unit, d, spread) in self.lines() {
             let _ = match spread {
                 Some(s) => {
-                    writeln!(out, "{name:<44} {:>12.d$} {:>12.d$} {:>12.d$}  {unit}", s.median, s.min, s.max)
+                    writeln!(out, "{name:<46} {:>12.d$} {:>12.d$} {:>12.d$}  {unit}", s.median, s.min, s.max)
                 }
-                None => writeln!(out, "{name:<44} {:>12}", "-"),
+                None => writeln!(out, "{name:<46} {:>12}", "-"),
             };
         }
         out.push('\n');
         for (name, count) in self.counts() {
-            let _ = writeln!(out, "{name:<44} {count:>12}");
+            let _ = writeln!(out, "{name:<46} {count:>12}");
         }
         let _ = writeln!(out, "\nmemory of {} routes, MiB", self.memory_routes);
         for (name, mib) in self.memory() {
-            let _ = writeln!(out, "{name:<44} {mib:>12.1}");
+            let _ = writeln!(out, "{name:<46} {mib:>12.1}");
         }
         out
     }

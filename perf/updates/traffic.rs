@@ -29,6 +29,7 @@ pub(crate) struct Line {
     /// When each packet that waits in the RX ring was due.
     waiting: VecDeque<u64>,
     sent: u64,
+    ring: usize,
     /// What counts as a stall.
     stall: Duration,
 }
@@ -72,24 +73,33 @@ impl Line {
             next: 0,
             waiting: VecDeque::with_capacity(ring),
             sent: 0,
+            ring,
             stall,
         }
     }
 
-    /// Packets a second when there is always a burst to be had.
+    /// Packets a second when the ring is always full. (With no more than a burst in it, all packets would be in the
+    /// processor's caches, and more could be offered than is worked off once the machine has stopped for a moment.)
     pub(crate) fn capacity(&mut self, time: Duration) -> f64 {
-        let passed = self.pass(time, |_, arrived| arrived + BURST as u64, |_, now| now);
+        let ring = self.ring as u64;
+        let passed = self.pass(time, |_, out, waiting| out + ring - waiting as u64, |_, now| now);
         passed.arrived as f64 / passed.took.as_secs_f64()
     }
 
     /// `rate` packets a second, each at its time.
     pub(crate) fn open_loop(&mut self, time: Duration, rate: f64) -> Passed {
         let (gap, per_nano) = (1e9 / rate, rate / 1e9);
-        self.pass(time, |now, _| (now as f64 * per_nano) as u64, |n, _| (n as f64 * gap) as u64)
+        self.pass(time, |now, _, _| (now as f64 * per_nano) as u64, |n, _| (n as f64 * gap) as u64)
     }
 
-    /// `target` says how many packets have arrived by a time, `due` when the n-th was due.
-    fn pass(&mut self, time: Duration, target: impl Fn(u64, u64) -> u64, due: impl Fn(u64, u64) -> u64) -> Passed {
+    /// `target` says how many packets have arrived by a time, where so many have arrived and so many of them wait; `due`
+    /// when the n-th was due.
+    fn pass(
+        &mut self,
+        time: Duration,
+        target: impl Fn(u64, u64, usize) -> u64,
+        due: impl Fn(u64, u64) -> u64,
+    ) -> Passed {
         let drops = self.worker.stats().drops.total();
         let (time, start) = (time.as_nanos() as u64, Instant::now());
         let (running, stalls) = (on_cpu(), Stalls::longer_than(self.stall));
@@ -101,7 +111,7 @@ impl Line {
             if now >= time {
                 break;
             }
-            let until = target(now, out.arrived);
+            let until = target(now, out.arrived, self.waiting.len());
             while out.arrived < until {
                 if self.arrive() {
                     self.waiting.push_back(due(out.arrived, now));
