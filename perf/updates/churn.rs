@@ -76,7 +76,6 @@ impl Churn {
 
     /// Makes changes, each when it is due, and publishes them, until told to stop.
     pub(crate) fn run(&mut self, pace: Pace, stop: &AtomicBool) -> Changed {
-        let start = Instant::now();
         let mut out = Changed {
             changes: 0,
             versions: 0,
@@ -86,6 +85,7 @@ impl Churn {
             visible: histogram(),
             stalls: Stalls::longer_than(pace.stall),
         };
+        let start = Instant::now();
         let due = |n: u64| match pace.rate {
             0.0 => None,
             rate => Some(start + Duration::from_secs_f64(n as f64 / rate)),
@@ -143,7 +143,9 @@ impl Churn {
     }
 }
 
-/// Of nanoseconds, to a thousandth, up to a minute.
+/// Of nanoseconds, to a thousandth, up to a minute. Its pages are there before anything is timed.
 pub(crate) fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("legal bounds")
+    let mut histogram = Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("legal bounds");
+    histogram.reset();
+    histogram
 }

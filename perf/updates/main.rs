@@ -1,9 +1,10 @@
 //! `perf/route-updates`: a production worker under load, over ports in memory, while the production control plane changes
 //! routes beside it; what a start with many routes takes; and what routes weigh.
 //!
-//! Each round offers the same rate twice, without changes and with them, in an order that alternates. Packets are timed
-//! from when they were due, so that a stall costs all that wait for it. The two loops never wait, and do little at a
-//! time: when an iteration took long, the machine had stopped them, and the round is void, and counted as such.
+//! Each round measures the capacity and offers a share of it twice, without changes and with them, in an order that
+//! alternates; then it measures the capacity again. Packets are timed from when they were due, so that a stall costs all
+//! that wait for it. The two loops never wait, and do little at a time: when an iteration took long, the machine had
+//! stopped them, and the round is void; so it is when the two capacities differ. Void rounds are counted.
 
 mod churn;
 #[path = "../../tests/support/mod.rs"]
@@ -25,7 +26,7 @@ use selvedge::tables::handover::channel;
 use serde_json::json;
 
 use churn::{Changed, Churn, Pace};
-use report::{Capacity, Half, Report, Round};
+use report::{Half, Report, Round};
 use traffic::Line;
 use world::Control;
 
@@ -46,7 +47,7 @@ struct Options {
     #[arg(long, default_value_t = 250_000.0)]
     rate: f64,
     /// Microseconds between two published versions
-    #[arg(long, default_value_t = 500)]
+    #[arg(long, default_value_t = 800)]
     every_us: u64,
     /// Pods with a route each
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1_000..=4_000_000))]
@@ -54,7 +55,7 @@ struct Options {
     /// Pods that packets go to
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     flows: u32,
-    /// Share that is offered of the capacity (without changes, the ring always full), which is measured before the rounds
+    /// Share that is offered of the capacity (without changes, the ring always full), which each round measures
     #[arg(long, default_value_t = 0.8)]
     load: f64,
     /// Packets a second that are offered, in place of a share
@@ -96,7 +97,6 @@ fn run(options: &Options) -> Report {
     let text = start::file(pods);
     let starts = (0..options.starts).map(|_| start::start(&text)).collect();
     let memory_routes = options.memory_routes as usize;
-    let (capacity, rounds) = rounds(options);
     Report {
         options: json!({
             "rounds": options.rounds, "seconds": options.seconds, "starts": options.starts, "rate": options.rate,
@@ -104,8 +104,7 @@ fn run(options: &Options) -> Report {
             "load_pps": options.load_pps, "stall_us": options.stall_us, "ring": options.ring,
             "memory_routes": memory_routes, "seed": options.seed,
         }),
-        capacity,
-        rounds,
+        rounds: rounds(options),
         starts,
         memory: start::memory(memory_routes),
         memory_routes,
@@ -122,10 +121,10 @@ struct Bed {
     cores: Vec<CoreId>,
 }
 
-/// Measurements of the capacity, each with changes and without.
-const CAPACITIES: usize = 15;
+/// How long a capacity is measured.
+const CAPACITY: Duration = Duration::from_millis(10);
 
-fn rounds(options: &Options) -> (Vec<Capacity>, Vec<Round>) {
+fn rounds(options: &Options) -> Vec<Round> {
     let (pods, cores) = (options.pods as usize, core_affinity::get_core_ids().unwrap_or_default());
     let stall = Duration::from_micros(options.stall_us);
     let mut control = Control::with_routes(pods);
@@ -137,32 +136,27 @@ fn rounds(options: &Options) -> (Vec<Capacity>, Vec<Round>) {
     let mut bed = Bed { churn, line, pace, cores };
     pin(&bed.cores, 0);
     bed.line.capacity(Duration::from_millis(200)); // caches, pages and clocks come up
-    let capacities: Vec<Capacity> = (0..CAPACITIES).map(|_| bed.capacity(Duration::from_millis(50))).collect();
-    let still = report::median(capacities.iter().map(|c| c.still));
-    let offered = options.load_pps.unwrap_or(still * options.load);
-    let time = Duration::from_secs_f64(options.seconds);
-    let rounds = (0..options.rounds).map(|n| bed.round(time, offered, n.is_multiple_of(2))).collect();
+    let rounds = (0..options.rounds).map(|n| bed.round(options, n.is_multiple_of(2))).collect();
     let (routes, should) = bed.churn.routes();
     assert_eq!(routes, should, "the tables have the routes that are in force");
-    (capacities, rounds)
+    rounds
 }
 
 impl Bed {
-    fn capacity(&mut self, time: Duration) -> Capacity {
-        let (still, _) = self.beside(0.0, |line| line.capacity(time));
-        let (changing, _) = self.beside(self.pace.rate, |line| line.capacity(time));
-        Capacity { still, changing }
-    }
-
-    fn round(&mut self, time: Duration, offered: f64, still_first: bool) -> Round {
-        let changes = self.pace.rate;
+    fn round(&mut self, options: &Options, still_first: bool) -> Round {
+        let (changes, time) = (self.pace.rate, Duration::from_secs_f64(options.seconds));
+        let (capacity_changing, _) = self.beside(changes, |line| line.capacity(CAPACITY));
+        let (capacity, _) = self.beside(0.0, |line| line.capacity(CAPACITY));
+        let offered = options.load_pps.unwrap_or(capacity * options.load);
         let mut half = |rate| {
             let (passed, changed) = self.beside(rate, |line| line.open_loop(time, offered));
             Half { passed, changed }
         };
         let before = still_first.then(|| half(0.0));
         let changing = half(changes);
-        Round { offered, still: before.unwrap_or_else(|| half(0.0)), changing }
+        let still = before.unwrap_or_else(|| half(0.0));
+        let (capacity_after, _) = self.beside(0.0, |line| line.capacity(CAPACITY));
+        Round { capacity, capacity_changing, capacity_after, offered, still, changing }
     }
 
     /// Does `work` on this thread, while another one changes routes at a rate, or only waits with as much zeal.

@@ -30,18 +30,6 @@ impl Spread {
     }
 }
 
-/// The median; 0 of nothing.
-pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
-    Spread::of(values).map_or(0.0, |s| s.median)
-}
-
-/// Packets a second when the ring is always full, without changes and with them.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Capacity {
-    pub(crate) still: f64,
-    pub(crate) changing: f64,
-}
-
 /// Half a round: packets, and what went on beside them.
 pub(crate) struct Half {
     pub(crate) passed: Passed,
@@ -61,6 +49,10 @@ impl Half {
 
 /// One round: the same traffic without changes and with them.
 pub(crate) struct Round {
+    /// Packets a second when the ring is always full, without changes and with them, and without them afterwards.
+    pub(crate) capacity: f64,
+    pub(crate) capacity_changing: f64,
+    pub(crate) capacity_after: f64,
     /// Packets a second that were offered.
     pub(crate) offered: f64,
     pub(crate) still: Half,
@@ -68,24 +60,38 @@ pub(crate) struct Round {
 }
 
 impl Round {
-    /// True if the machine ran both loops all the time.
+    /// The machine stopped one of the loops.
+    fn stalled(&self) -> bool {
+        self.still.stalls() + self.changing.stalls() > 0
+    }
+
+    /// The machine was not as fast at the end as at the begin.
+    fn wobbled(&self) -> bool {
+        (self.capacity_after / self.capacity - 1.0).abs() > STEADY
+    }
+
     fn is_valid(&self) -> bool {
-        self.still.stalls() + self.changing.stalls() == 0
+        !self.stalled() && !self.wobbled()
     }
 }
 
 /// All of a run.
 pub(crate) struct Report {
     pub(crate) options: Value,
-    pub(crate) capacity: Vec<Capacity>,
     pub(crate) rounds: Vec<Round>,
     pub(crate) starts: Vec<Start>,
     pub(crate) memory: Memory,
     pub(crate) memory_routes: usize,
 }
 
+/// One half of a round.
+type Which = fn(&Round) -> &Half;
+
 /// A figure: name, unit, digits, and its spread if it could be measured.
 type Line = (String, &'static str, usize, Option<Spread>);
+
+/// By how much the capacity may change in a valid round.
+const STEADY: f64 = 0.1;
 
 const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)];
 
@@ -99,7 +105,7 @@ impl Report {
     }
 
     /// Latencies of all packets of valid rounds.
-    fn pooled(&self, half: fn(&Round) -> &Half) -> Histogram<u64> {
+    fn pooled(&self, half: Which) -> Histogram<u64> {
         let mut all = histogram();
         self.valid().for_each(|r| all.add(&half(r).passed.latency).expect("of the same bounds"));
         all
@@ -112,9 +118,9 @@ impl Report {
     fn traffic(&self) -> Vec<Line> {
         let mut all = Vec::new();
         let mut add = |name: &str, unit, digits, spread| all.push((name.to_owned(), unit, digits, spread));
-        let capacity = |of: fn(&Capacity) -> f64| Spread::of(self.capacity.iter().map(|c| of(c) / 1e6));
-        add("capacity without changes", "Mpps", 2, capacity(|c| c.still));
-        add("capacity with changes", "Mpps", 2, capacity(|c| c.changing));
+        add("capacity without changes", "Mpps", 2, self.spread(|r| r.capacity / 1e6));
+        add("capacity with changes", "Mpps", 2, self.spread(|r| r.capacity_changing / 1e6));
+        add("capacity, ratio", "×", 2, self.spread(|r| r.capacity_changing / r.capacity));
         add("offered", "Mpps", 2, self.spread(|r| r.offered / 1e6));
         add("lost without changes", "packets", 0, self.spread(|r| r.still.passed.lost as f64));
         add("lost with changes", "packets", 0, self.spread(|r| r.changing.passed.lost as f64));
@@ -161,16 +167,19 @@ impl Report {
     }
 
     /// Counts over rounds.
-    fn counts(&self) -> [(&'static str, u64); 11] {
-        let halves = |of: fn(&Round) -> &Half| self.rounds.iter().map(of);
-        let count = |of: fn(&Round) -> &Half, what: fn(&Half) -> u64| halves(of).map(what).sum::<u64>();
+    fn counts(&self) -> [(&'static str, u64); 13] {
+        let halves = |of: Which| self.rounds.iter().map(of);
+        let count = |of: Which, what: fn(&Half) -> u64| halves(of).map(what).sum::<u64>();
         let off = |half: &Half| half.passed.off_cpu.as_micros() as u64;
-        let (still, changing): (fn(&Round) -> &Half, fn(&Round) -> &Half) = (|r| &r.still, |r| &r.changing);
-        let lost = |of: fn(&Round) -> &Half| self.valid().map(|r| of(r).passed.lost).sum();
-        let lossless = |of: fn(&Round) -> &Half| self.valid().filter(|r| of(r).passed.lost == 0).count() as u64;
+        let (still, changing): (Which, Which) = (|r| &r.still, |r| &r.changing);
+        let rounds = |what: fn(&Round) -> bool| self.rounds.iter().filter(|r| what(r)).count() as u64;
+        let lost = |of: Which| self.valid().map(|r| of(r).passed.lost).sum();
+        let lossless = |of: Which| self.valid().filter(|r| of(r).passed.lost == 0).count() as u64;
         [
             ("rounds", self.rounds.len() as u64),
-            ("void rounds, for the machine stalled", (self.rounds.len() - self.valid().count()) as u64),
+            ("valid rounds", self.valid().count() as u64),
+            ("void rounds, for the machine stalled", rounds(Round::stalled)),
+            ("other void rounds, for its speed changed", rounds(|r| r.wobbled() && !r.stalled())),
             ("stalls without changes", count(still, Half::stalls)),
             ("stalls with changes", count(changing, Half::stalls)),
             ("worker off its core without changes, µs", count(still, off)),

@@ -83,7 +83,7 @@ impl Line {
     pub(crate) fn capacity(&mut self, time: Duration) -> f64 {
         let ring = self.ring as u64;
         let passed = self.pass(time, |_, out, waiting| out + ring - waiting as u64, |_, now| now);
-        passed.arrived as f64 / passed.took.as_secs_f64()
+        (passed.arrived - passed.lost) as f64 / passed.took.as_secs_f64()
     }
 
     /// `rate` packets a second, each at its time.
@@ -101,10 +101,10 @@ impl Line {
         due: impl Fn(u64, u64) -> u64,
     ) -> Passed {
         let drops = self.worker.stats().drops.total();
-        let (time, start) = (time.as_nanos() as u64, Instant::now());
         let (running, stalls) = (on_cpu(), Stalls::longer_than(self.stall));
         let (took, off_cpu) = (Duration::ZERO, Duration::ZERO);
         let mut out = Passed { arrived: 0, lost: 0, latency: histogram(), took, stalls, off_cpu };
+        let (time, start) = (time.as_nanos() as u64, Instant::now());
         loop {
             let now = start.elapsed().as_nanos() as u64;
             out.stalls.look(now);

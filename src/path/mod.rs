@@ -155,7 +155,7 @@ impl Path<'_> {
     pub fn decide_outbound(&mut self, port: PortId, pkt: &mut Packet<'_>, scouted: Scouted) -> Verdict {
         match self.fast_outbound(pkt, scouted) {
             Some(verdict) => verdict,
-            None => self.careful_outbound(port, pkt),
+            None => self.careful_outbound(port, &mut pkt.again()),
         }
     }
 
@@ -164,7 +164,7 @@ impl Path<'_> {
     pub fn decide_inbound(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Verdict {
         match self.fast_inbound(pkt, scouted) {
             Some(verdict) => verdict,
-            None => self.careful_inbound(pkt),
+            None => self.careful_inbound(&mut pkt.again()),
         }
     }
 

@@ -57,8 +57,8 @@ pub struct Domain(pub u16);
 /// reads as a miss, so that publishing new tables touches nothing here; whoever finds that it still holds renews it.
 /// Addresses without a route are never inserted.
 pub struct FlowCache {
+    /// A power of two of them.
     sets: Box<[Set]>,
-    mask: u64,
     hasher: Keyed,
 }
 
@@ -72,13 +72,19 @@ impl FlowCache {
     /// A cache of at least `entries` entries (rounded up to a power of two, at least 4), 16 bytes each.
     pub fn new(entries: usize, hasher: Keyed) -> Self {
         let sets = entries.div_ceil(WAYS).next_power_of_two();
-        Self { sets: vec![Set::default(); sets].into(), mask: sets as u64 - 1, hasher }
+        Self { sets: vec![Set::default(); sets].into(), hasher }
     }
 
     /// The set for an address.
     #[inline(always)]
     fn place(&self, domain: Domain, addr: Ipv4Addr) -> usize {
-        (self.hasher.hash(key(domain, addr)) & self.mask) as usize
+        self.set_of(self.hasher.hash(key(domain, addr)))
+    }
+
+    /// The set for a hash. With the length as it stands beside the sets, one check of bounds does for many lookups.
+    #[inline(always)]
+    fn set_of(&self, hash: u64) -> usize {
+        hash as usize & (self.sets.len() - 1)
     }
 
     /// The remembered action.
@@ -108,7 +114,8 @@ impl FlowCache {
     #[inline]
     pub fn put(&mut self, domain: Domain, addr: Ipv4Addr, epoch: u32, action: Action) {
         let hash = self.hasher.hash(key(domain, addr));
-        let Some(set) = self.sets.get_mut((hash & self.mask) as usize) else { return };
+        let place = self.set_of(hash);
+        let Some(set) = self.sets.get_mut(place) else { return };
         let way = set
             .way(domain, addr)
             .or_else(|| set.epochs.iter().position(|e| *e != epoch))

@@ -59,6 +59,12 @@ impl<'a> Packet<'a> {
         Self { chunk, span }
     }
 
+    /// The same packet for a function that is not inlined: then only this view has to be in memory.
+    #[inline(always)]
+    pub fn again(&mut self) -> Packet<'_> {
+        Packet { chunk: self.chunk, span: self.span }
+    }
+
     /// The packet's bytes.
     #[inline]
     pub fn bytes(&self) -> &[u8] {
@@ -137,6 +143,12 @@ impl<'a> Packet<'a> {
         self.chunk.get_mut(at..)?.split_first_chunk_mut()
     }
 
+    /// All of the chunk from `back` bytes before the packet on.
+    #[inline]
+    pub fn reach_all(&mut self, back: usize) -> Option<&mut [u8]> {
+        self.chunk.get_mut(self.headroom().checked_sub(back)?..)
+    }
+
     /// Says where in the chunk the packet lies from now on. A span that reaches past the chunk leaves a packet without
     /// bytes.
     #[inline]
@@ -181,6 +193,8 @@ mod tests {
         let (front, rest) = p.reach::<8>(4).unwrap();
         assert_eq!((&front[..], &rest[..]), (&[2, 3, 4, 5, 6, 7, 8, 9][..], &[10, 11, 12, 13, 14, 15][..]));
         assert!(p.reach::<10>(0).is_some_and(|(_, rest)| rest.is_empty()));
+        assert_eq!(p.reach_all(4).unwrap(), [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
+        assert!(p.reach_all(7).is_none());
         assert!(p.reach::<11>(0).is_none() && p.reach::<1>(7).is_none());
         p.set_span(2, 9);
         assert_eq!(p.bytes(), [2, 3, 4, 5, 6, 7, 8, 9, 10]);
