@@ -12,6 +12,7 @@ pub mod hash;
 pub mod ids;
 pub mod overlay;
 pub mod peer;
+pub mod prefix_map;
 pub mod senders;
 pub mod slab;
 pub mod sources;
@@ -23,6 +24,7 @@ pub use fib::{Fib, FibWriter};
 pub use ids::{HopId, OverlayId, PeerId, PortId};
 pub use overlay::{Dscp, Overlay};
 pub use peer::{NextHop, Peer, PortFacts, Way};
+pub use prefix_map::PrefixMap;
 pub use vteps::{Miss, VtepKey, Vteps};
 
 use crate::wire::Prefix;
