@@ -74,8 +74,8 @@ impl Churn {
         Self { control, publisher, there: vec![true; pods], random: Xoshiro256PlusPlus::seed_from_u64(seed) }
     }
 
-    /// Makes changes, each when it is due, and publishes them, until told to stop.
-    pub(crate) fn run(&mut self, pace: Pace, stop: &AtomicBool) -> Changed {
+    /// Makes changes, each when it is due, and publishes them, until told to stop. Sets `running` when it begins.
+    pub(crate) fn run(&mut self, pace: Pace, running: &AtomicBool, stop: &AtomicBool) -> Changed {
         let mut out = Changed {
             changes: 0,
             versions: 0,
@@ -85,6 +85,7 @@ impl Churn {
             visible: histogram(),
             stalls: Stalls::longer_than(pace.stall),
         };
+        running.store(true, Ordering::Relaxed);
         let start = Instant::now();
         let due = |n: u64| match pace.rate {
             0.0 => None,

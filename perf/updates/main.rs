@@ -1,5 +1,5 @@
 //! `perf/route-updates`: a production worker under load, over ports in memory, while the production control plane changes
-//! routes beside it; what a start with many routes takes; and what routes weigh.
+//! routes beside it; and what a start with many routes takes.
 //!
 //! Each round measures the capacity and offers a share of it twice, without changes and with them, in an order that
 //! alternates; then it measures the capacity again. Packets are timed from when they were due, so that a stall costs all
@@ -7,6 +7,7 @@
 //! stopped them, and the round is void; so it is when the two capacities differ. Void rounds are counted.
 
 mod churn;
+mod feeder;
 #[path = "../../tests/support/mod.rs"]
 mod gateway;
 mod report;
@@ -17,18 +18,20 @@ mod world;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Parser;
 use core_affinity::CoreId;
-use selvedge::tables::handover::channel;
 use serde_json::json;
 
-use churn::{Changed, Churn, Pace};
+use churn::{Changed, Pace};
+use feeder::Feeder;
 use report::{Half, Report, Round};
 use traffic::Line;
-use world::Control;
+
+/// As in the product.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Route changes a second beside packets: loss, latency, and how soon a change is in force.
 #[derive(Debug, Parser)]
@@ -67,9 +70,6 @@ struct Options {
     /// Entries of the RX and fill rings
     #[arg(long, default_value_t = 4_096)]
     ring: usize,
-    /// Routes of which the memory is counted
-    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1_000..=4_000_000))]
-    memory_routes: u32,
     /// Seed of all that is random
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -96,29 +96,24 @@ fn run(options: &Options) -> Report {
     let pods = options.pods as usize;
     let text = start::file(pods);
     let starts = (0..options.starts).map(|_| start::start(&text)).collect();
-    let memory_routes = options.memory_routes as usize;
     Report {
         options: json!({
             "rounds": options.rounds, "seconds": options.seconds, "starts": options.starts, "rate": options.rate,
             "every_us": options.every_us, "pods": options.pods, "flows": options.flows, "load": options.load,
             "load_pps": options.load_pps, "stall_us": options.stall_us, "ring": options.ring,
-            "memory_routes": memory_routes, "seed": options.seed,
+            "seed": options.seed,
         }),
         rounds: rounds(options),
         starts,
-        memory: start::memory(memory_routes),
-        memory_routes,
     }
 }
 
 /// What rounds are made with.
 struct Bed {
-    churn: Churn,
+    feeder: Feeder,
     line: Line,
     /// With changes.
     pace: Pace,
-    /// Those this process may use, asked for before any thread was pinned.
-    cores: Vec<CoreId>,
 }
 
 /// How long a capacity is measured.
@@ -127,17 +122,14 @@ const CAPACITY: Duration = Duration::from_millis(10);
 fn rounds(options: &Options) -> Vec<Round> {
     let (pods, cores) = (options.pods as usize, core_affinity::get_core_ids().unwrap_or_default());
     let stall = Duration::from_micros(options.stall_us);
-    let mut control = Control::with_routes(pods);
-    let (publisher, mut subscribers) = channel(1, control.publish());
-    let subscriber = subscribers.pop().expect("one worker");
-    let churn = Churn::new(control, publisher, pods, options.seed);
+    pin(&cores, 0);
+    let (feeder, subscriber) = Feeder::start(pods, options.seed, cores);
     let line = Line::new(subscriber, (options.flows as usize, pods), options.ring, stall);
     let pace = Pace { rate: options.rate, every: Duration::from_micros(options.every_us), stall };
-    let mut bed = Bed { churn, line, pace, cores };
-    pin(&bed.cores, 0);
+    let mut bed = Bed { feeder, line, pace };
     bed.line.capacity(Duration::from_millis(200)); // caches, pages and clocks come up
     let rounds = (0..options.rounds).map(|n| bed.round(options, n.is_multiple_of(2))).collect();
-    let (routes, should) = bed.churn.routes();
+    let (routes, should) = bed.feeder.end();
     assert_eq!(routes, should, "the tables have the routes that are in force");
     rounds
 }
@@ -161,17 +153,8 @@ impl Bed {
 
     /// Does `work` on this thread, while another one changes routes at a rate, or only waits with as much zeal.
     fn beside<T>(&mut self, rate: f64, work: impl FnOnce(&mut Line) -> T) -> (T, Changed) {
-        let (stop, pace) = (AtomicBool::new(false), Pace { rate, ..self.pace });
-        let Self { churn, line, cores, .. } = self;
-        std::thread::scope(|scope| {
-            let changing = scope.spawn(|| {
-                pin(cores, 1);
-                churn.run(pace, &stop)
-            });
-            let done = work(line);
-            stop.store(true, Ordering::Relaxed);
-            (done, changing.join().expect("the control plane does not panic"))
-        })
+        let pace = Pace { rate, ..self.pace };
+        self.feeder.beside(pace, || work(&mut self.line))
     }
 }
 

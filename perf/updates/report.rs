@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
 use super::churn::{Changed, histogram};
-use super::start::{Memory, Start};
+use super::start::Start;
 use super::traffic::Passed;
 
 /// Median, least and most.
@@ -80,8 +80,6 @@ pub(crate) struct Report {
     pub(crate) options: Value,
     pub(crate) rounds: Vec<Round>,
     pub(crate) starts: Vec<Start>,
-    pub(crate) memory: Memory,
-    pub(crate) memory_routes: usize,
 }
 
 /// One half of a round.
@@ -192,20 +190,6 @@ impl Report {
         ]
     }
 
-    fn memory(&self) -> [(&'static str, f64); 7] {
-        let Memory { published, writer, rib, all, configuration, loading } = self.memory;
-        [
-            ("published tables", published),
-            ("list of the tables' writer", writer),
-            ("RIB", rib),
-            ("all of a control plane and its tables", all),
-            ("of it, anything else", all - published - writer - rib),
-            ("for a moment: routes of the configuration", configuration),
-            ("for a moment: most while the text is read", loading),
-        ]
-        .map(|(name, bytes)| (name, bytes as f64 / f64::from(1 << 20)))
-    }
-
     pub(crate) fn table(&self) -> String {
         let mut out =
             format!("{:<46} {:>12} {:>12} {:>12}  unit\n", "medians of valid rounds", "median", "least", "most");
@@ -221,10 +205,6 @@ impl Report {
         for (name, count) in self.counts() {
             let _ = writeln!(out, "{name:<46} {count:>12}");
         }
-        let _ = writeln!(out, "\nmemory of {} routes, MiB", self.memory_routes);
-        for (name, mib) in self.memory() {
-            let _ = writeln!(out, "{name:<46} {mib:>12.1}");
-        }
         out
     }
 
@@ -236,7 +216,6 @@ impl Report {
             "options": self.options,
             "figures": object(self.lines().into_iter().map(figure).collect()),
             "counts": object(self.counts().map(|(n, count)| (n.to_owned(), json!(count))).to_vec()),
-            "memory_mib": object(self.memory().map(|(n, mib)| (n.to_owned(), json!(mib))).to_vec()),
         })
     }
 }

@@ -1,16 +1,14 @@
-//! What routes cost before the first packet: time to load, and memory.
+//! What a start with many routes takes, before the first packet.
 
 use std::fmt::Write;
 use std::time::Instant;
 
-use allocation_counter::measure;
 use selvedge::config::Config;
+use selvedge::control::Target;
 use selvedge::control::source::file::listing;
-use selvedge::control::{Route, Target};
-use selvedge::tables::{Action, PeerId};
 use toml::de::DeTable;
 
-use super::world::{Control, PODS, node, pod, rib, routes, writer};
+use super::world::{Control, PODS, node, pod};
 
 /// Milliseconds of each step.
 #[derive(Clone, Copy, Debug)]
@@ -60,58 +58,4 @@ pub(crate) fn start(text: &str) -> Start {
     let took = millis(began);
     assert_eq!((tables.epoch(), control.routes()), (1, config.routes.len()));
     Start { toml, config: config_took, tables: took }
-}
-
-/// Bytes that the routes of pods take.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Memory {
-    /// What workers read: one published version.
-    pub(crate) published: i64,
-    /// What only the writer of the tables has.
-    pub(crate) writer: i64,
-    /// All candidates of all sources.
-    pub(crate) rib: i64,
-    /// All of the control plane with its tables.
-    pub(crate) all: i64,
-    /// The routes of the configuration, until they are in force.
-    pub(crate) configuration: i64,
-    /// The most there ever is while a text becomes a configuration, the text itself included.
-    pub(crate) loading: i64,
-}
-
-pub(crate) fn memory(pods: usize) -> Memory {
-    let routes: Vec<Route> = routes(pods);
-    let mut held = None;
-    let both = measure(|| {
-        let mut writer = writer();
-        for n in 0..pods {
-            writer.set_route(routes[pods.div_ceil(PODS) + n].prefix, Action::Encap(PeerId((n / PODS) as u32)));
-        }
-        held = Some((writer.publish(), writer));
-    });
-    let (tables, writer) = held.expect("just made");
-    let writer = -measure(|| drop(writer)).bytes_current;
-    drop(tables);
-    let mut base = rib();
-    let rib = measure(|| listing(&routes).for_each(|event| base.apply(event, drop))).bytes_current;
-    drop(base);
-    let mut control = None;
-    let all = measure(|| {
-        let mut made = Control::new();
-        listing(&routes).for_each(|event| made.take(event));
-        control = Some((made.publish(), made));
-    });
-    drop((control, routes));
-    let mut config = None;
-    let text = file(pods);
-    let loading = measure(|| config = Config::from_bytes(text.as_bytes(), "gateway.toml").ok());
-    let configuration = config.map_or(0, |c| c.routes.len() * size_of::<Route>()) as i64;
-    Memory {
-        published: both.bytes_current - writer,
-        writer,
-        rib,
-        all: all.bytes_current,
-        configuration,
-        loading: loading.bytes_max as i64 + text.len() as i64,
-    }
 }

@@ -17,6 +17,7 @@ use crate::config::{Config, Plan, PortConfig, PortPlan, Role};
 use crate::control::engine::{Engine, EnginePort};
 use crate::control::keeper::{Changes, Keeper};
 use crate::port::PortError;
+use crate::port::host::release_memory;
 use crate::tables::TablesWriter;
 use crate::tables::handover;
 use crate::telemetry::http;
@@ -126,6 +127,8 @@ impl Gateway {
         gateway.with_programs(|role, program| steered.add(role, program))?;
         gateway.observatory.update(|slow| slow.ready = true);
         gateway.tell();
+        drop(steered);
+        release_memory(); // of the file and what was made of it
         let routes = gateway.engine.routes().count();
         tracing::info!(workers = plan.cores.len(), cores = ?plan.cores, routes, "forwarding");
         Ok(gateway)

@@ -10,6 +10,7 @@ use super::gateway::{Gateway, RESOLVE_FOR};
 use super::steer::Steered;
 use crate::config::{Config, Role};
 use crate::control::Route;
+use crate::port::host::release_memory;
 use crate::port::{PortError, SteerCapacity, Steering};
 
 /// What becomes of a file that is refused.
@@ -76,6 +77,7 @@ impl Gateway {
             }
         });
         self.tell();
+        release_memory(); // of the file and what was made of it
     }
 
     /// The file's configuration, if nothing stands in its way.
