@@ -141,7 +141,8 @@ impl Bed {
         let (capacity, _) = self.beside(0.0, |line| line.capacity(CAPACITY));
         let offered = options.load_pps.unwrap_or(capacity * options.load);
         let mut half = |rate| {
-            let (passed, changed) = self.beside(rate, |line| line.open_loop(time, offered));
+            let nothing = self.line.nothing();
+            let (passed, changed) = self.beside(rate, |line| line.open_loop(time, offered, nothing));
             Half { passed, changed }
         };
         let before = still_first.then(|| half(0.0));

@@ -82,14 +82,21 @@ impl Line {
     /// processor's caches, and more could be offered than is worked off once the machine has stopped for a moment.)
     pub(crate) fn capacity(&mut self, time: Duration) -> f64 {
         let ring = self.ring as u64;
-        let passed = self.pass(time, |_, out, waiting| out + ring - waiting as u64, |_, now| now);
+        let nothing = self.nothing();
+        let passed = self.pass(time, nothing, |_, out, waiting| out + ring - waiting as u64, |_, now| now);
         (passed.arrived - passed.lost) as f64 / passed.took.as_secs_f64()
     }
 
     /// `rate` packets a second, each at its time.
-    pub(crate) fn open_loop(&mut self, time: Duration, rate: f64) -> Passed {
+    pub(crate) fn open_loop(&mut self, time: Duration, rate: f64, out: Passed) -> Passed {
         let (gap, per_nano) = (1e9 / rate, rate / 1e9);
-        self.pass(time, |now, _, _| (now as f64 * per_nano) as u64, |n, _| (n as f64 * gap) as u64)
+        self.pass(time, out, |now, _, _| (now as f64 * per_nano) as u64, |n, _| (n as f64 * gap) as u64)
+    }
+
+    /// What becomes of no packets: to be had before anything is timed, for its memory takes a while to come.
+    pub(crate) fn nothing(&self) -> Passed {
+        let stalls = Stalls::longer_than(self.stall);
+        Passed { arrived: 0, lost: 0, latency: histogram(), took: Duration::ZERO, stalls, off_cpu: Duration::ZERO }
     }
 
     /// `target` says how many packets have arrived by a time, where so many have arrived and so many of them wait; `due`
@@ -97,13 +104,12 @@ impl Line {
     fn pass(
         &mut self,
         time: Duration,
+        mut out: Passed,
         target: impl Fn(u64, u64, usize) -> u64,
         due: impl Fn(u64, u64) -> u64,
     ) -> Passed {
         let drops = self.worker.stats().drops.total();
-        let (running, stalls) = (on_cpu(), Stalls::longer_than(self.stall));
-        let (took, off_cpu) = (Duration::ZERO, Duration::ZERO);
-        let mut out = Passed { arrived: 0, lost: 0, latency: histogram(), took, stalls, off_cpu };
+        let running = on_cpu();
         let (time, start) = (time.as_nanos() as u64, Instant::now());
         loop {
             let now = start.elapsed().as_nanos() as u64;

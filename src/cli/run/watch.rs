@@ -1,7 +1,9 @@
 //! Tells when the config file may have changed.
 
 use std::collections::BTreeSet;
-use std::hash::{BuildHasher, RandomState};
+use std::fs::File;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -25,7 +27,8 @@ pub(super) struct FileWatch {
     watched: BTreeSet<PathBuf>,
     events: mpsc::Receiver<()>,
     path: PathBuf,
-    content: Digest,
+    /// `None` if it was never known.
+    content: Option<Digest>,
     unrest: Option<Unrest>,
 }
 
@@ -37,10 +40,19 @@ struct Digest {
     hash: u64,
 }
 
+/// A content is read and hashed in pieces of so many bytes, for no more of it is needed at a time.
+const PIECE: usize = 64 << 10;
+
 impl Digest {
-    fn of(content: &[u8]) -> Self {
+    fn of(mut content: impl Read) -> io::Result<Self> {
         static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-        Self { bytes: content.len(), hash: KEY.hash_one(content) }
+        let (mut bytes, mut hasher, mut piece) = (0, KEY.build_hasher(), Vec::with_capacity(PIECE));
+        while content.by_ref().take(PIECE as u64).read_to_end(&mut piece)? > 0 {
+            bytes += piece.len();
+            hasher.write(&piece);
+            piece.clear();
+        }
+        Ok(Self { bytes, hash: hasher.finish() })
     }
 }
 
@@ -71,7 +83,7 @@ impl FileWatch {
         let watcher = notify::recommended_watcher(tell).inspect_err(|error| unwatched(path, error)).ok();
         let (path, now) = (path.to_owned(), Instant::now());
         let unrest = Some(Unrest { began: now, last: now });
-        let content = Digest::of(content);
+        let content = Digest::of(content).ok();
         let mut watch = Self { watcher, watched: BTreeSet::new(), events, path, content, unrest };
         watch.follow_links();
         watch
@@ -134,9 +146,8 @@ impl FileWatch {
     pub(super) fn renewed(&mut self) -> bool {
         // first, so that what changes after it was read is heard of
         self.follow_links();
-        let Ok(content) = std::fs::read(&self.path) else { return false };
-        let content = Digest::of(&content);
-        core::mem::replace(&mut self.content, content) != content
+        let Ok(content) = File::open(&self.path).and_then(Digest::of) else { return false };
+        self.content.replace(content) != Some(content)
     }
 }
 
@@ -242,6 +253,20 @@ mod tests {
         let mut watch = FileWatch::start(&file, b"a");
         assert!(noticed(&mut watch).await);
         assert!(!noticed(&mut watch).await, "once");
+    }
+
+    #[test]
+    fn a_digest_is_that_of_all_bytes_however_they_come() {
+        let content: Vec<u8> = (0..3 * PIECE + 5).map(|n| n as u8).collect();
+        let of = |content: &[u8]| Digest::of(content).unwrap();
+        let (begin, rest) = content.split_at(PIECE / 3);
+        assert_eq!(Digest::of(begin.chain(rest)).unwrap(), of(&content));
+        for at in [0, PIECE - 1, PIECE, content.len() - 1] {
+            let mut other = content.clone();
+            other[at] ^= 1;
+            assert_ne!(of(&other), of(&content), "byte {at}");
+        }
+        assert_ne!(of(&content[..2 * PIECE]), of(&content[..3 * PIECE]));
     }
 
     #[test]
