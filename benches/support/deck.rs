@@ -95,6 +95,11 @@ impl Way<'_> {
             let mut packet = pool.packet(frame);
             *scouted = if UNDERLAY { path.scout_inbound(&mut packet) } else { path.scout_outbound(&mut packet) };
         }
+        let scouted = &self.scouted[..frames.len()];
+        match UNDERLAY {
+            true => path.ask_inbound(scouted),
+            false => path.ask_outbound(scouted),
+        }
         for (frame, scouted) in frames.iter_mut().zip(self.scouted.iter()) {
             let mut packet = pool.packet(frame);
             let verdict = if UNDERLAY {

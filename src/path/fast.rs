@@ -139,9 +139,7 @@ impl<'t> Path<'t> {
     /// Lets the cache know what the tables said.
     #[inline(never)]
     fn remember(&mut self, domain: Domain, addr: Ipv4Addr, advice: Packed) {
-        if let Some(action) = advice.unpack() {
-            self.memory.cache.put(domain, addr, self.tables.epoch(), action);
-        }
+        self.memory.cache.put(domain, addr, self.tables.epoch(), advice);
     }
 
     /// May a plain packet come from an address that is not behind a native next hop?

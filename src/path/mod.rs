@@ -5,8 +5,9 @@
 //! and every rule about what may pass stands in it.
 //!
 //! In front of both stands a fast path for frames of the plainest shape, which looks at a burst twice: [`Path::scout_inbound`]
-//! and [`Path::scout_outbound`] at all its frames, then [`Path::decide_inbound`] and [`Path::decide_outbound`]. Whatever it
-//! does not decide goes the careful way from the start, and what it decides the careful way would have decided to the byte.
+//! and [`Path::scout_outbound`] at all its frames, then [`Path::decide_inbound`] and [`Path::decide_outbound`]. Between the
+//! looks [`Path::ask_inbound`] and [`Path::ask_outbound`] ask large tables for all that the cache did not know. Whatever it does
+//! not decide goes the careful way from the start, and what it decides the careful way would have decided to the byte.
 //! A new rule must therefore be asked there, too; `tests/fuzz.rs` compares the two on millions of packets.
 
 mod ask;
@@ -31,6 +32,7 @@ use crate::wire::checksum::Sum;
 use crate::wire::{Ipv4, Mac, Packet, ecn, eth};
 use ask::Answers;
 use core::net::Ipv4Addr;
+use core::slice;
 use parse::{Inner, Ip, Outer, is_forwardable};
 use recent::{Known, Recent};
 use zerocopy::FromBytes;
@@ -136,17 +138,19 @@ pub struct Path<'a> {
 }
 
 impl Path<'_> {
-    /// A plain frame that came in by access port `port`: both looks at it.
+    /// A plain frame that came in by access port `port`: both looks at it, and what is between.
     #[inline]
     pub fn outbound(&mut self, port: PortId, pkt: &mut Packet<'_>) -> Verdict {
         let scouted = self.scout_outbound(pkt);
+        self.ask_outbound(slice::from_ref(&scouted));
         self.decide_outbound(port, pkt, scouted)
     }
 
-    /// A VXLAN frame that came in by an underlay port: both looks at it.
+    /// A VXLAN frame that came in by an underlay port: the same.
     #[inline]
     pub fn inbound(&mut self, pkt: &mut Packet<'_>) -> Verdict {
         let scouted = self.scout_inbound(pkt);
+        self.ask_inbound(slice::from_ref(&scouted));
         self.decide_inbound(pkt, scouted)
     }
 
@@ -283,7 +287,7 @@ impl Path<'_> {
             return None;
         }
         if cached.is_none() && is_forwardable(src) {
-            self.memory.cache.put(domain, src, epoch, Action::Encap(id));
+            self.memory.cache.put(domain, src, epoch, Action::Encap(id).into());
         }
         Some(id)
     }
@@ -346,10 +350,8 @@ impl Path<'_> {
     #[inline(never)]
     fn look_up(&mut self, domain: Domain, addr: Ipv4Addr) -> Packed {
         let advice = self.ask(domain, addr);
-        if let Some(action) = advice.unpack()
-            && is_forwardable(addr)
-        {
-            self.memory.cache.put(domain, addr, self.tables.epoch(), action);
+        if !advice.is_none() && is_forwardable(addr) {
+            self.memory.cache.put(domain, addr, self.tables.epoch(), advice);
         }
         advice
     }

@@ -4,6 +4,8 @@
 //! waits for the answer: so the core has the memory reads of many frames under way at once, and when the second look
 //! decides, what it needs is at hand. `perf/ABLATION.md` says what that is worth.
 
+use core::net::Ipv4Addr;
+
 use zerocopy::transmute_ref;
 
 use super::fast::GROWTH;
@@ -23,6 +25,23 @@ pub struct Scouted {
     pub(super) src: Packed,
     /// What it knows of the destination.
     pub(super) dst: Packed,
+    /// Both addresses as they stand in the header.
+    addrs: [u8; 8],
+}
+
+impl Scouted {
+    /// True if it is plain and the cache lacks one of its addresses.
+    #[inline(always)]
+    pub(super) fn lacks_any(&self) -> bool {
+        self.plain & (self.src.is_none() | self.dst.is_none())
+    }
+
+    /// The source address and the destination.
+    #[inline(always)]
+    pub(super) fn addrs(&self) -> [Ipv4Addr; 2] {
+        let [a, b, c, d, e, f, g, h] = self.addrs;
+        [[a, b, c, d], [e, f, g, h]].map(Ipv4Addr::from_octets)
+    }
 }
 
 impl Path<'_> {
@@ -70,7 +89,7 @@ impl Path<'_> {
         let (ip, cache, epoch) = (frame.ip.words(), &self.memory.cache, self.tables.epoch());
         let src = cache.get(domain, ip.source(), epoch);
         let dst = cache.get(domain, ip.destination(), epoch);
-        Scouted { plain: true, overlay, src, dst }
+        Scouted { plain: true, overlay, src, dst, addrs: *frame.ip.addresses() }
     }
 }
 

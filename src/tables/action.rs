@@ -76,10 +76,17 @@ impl Packed {
     }
 }
 
+impl From<Action> for Packed {
+    #[inline]
+    fn from(action: Action) -> Self {
+        Packed(action.pack())
+    }
+}
+
 impl From<Option<Action>> for Packed {
     #[inline]
     fn from(action: Option<Action>) -> Self {
-        action.map_or(Packed::NONE, |a| Packed(a.pack()))
+        action.map_or(Packed::NONE, Packed::from)
     }
 }
 

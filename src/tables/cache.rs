@@ -2,8 +2,8 @@
 
 use core::net::Ipv4Addr;
 
+use super::Packed;
 use super::hash::Keyed;
-use super::{Action, Packed};
 
 const WAYS: usize = 4;
 
@@ -88,6 +88,7 @@ impl FlowCache {
     }
 
     /// The action remembered in another epoch, if any, and that epoch.
+    #[inline]
     pub fn older(&self, domain: Domain, addr: Ipv4Addr) -> Option<(Packed, u32)> {
         let set = &self.sets[self.place(domain, addr)];
         let way = set.way(domain, addr).filter(|way| set.epochs[*way] != 0)?;
@@ -103,10 +104,11 @@ impl FlowCache {
         }
     }
 
-    /// Remembers an action. Takes the place of what was known of this address, else of an entry of another epoch if
+    /// Remembers an action, which must be one. Takes the place of what was known of this address, else of an entry of another epoch if
     /// the set has one, of a pseudo-random one otherwise: one set is touched and nothing moves.
     #[inline]
-    pub fn put(&mut self, domain: Domain, addr: Ipv4Addr, epoch: u32, action: Action) {
+    pub fn put(&mut self, domain: Domain, addr: Ipv4Addr, epoch: u32, advice: Packed) {
+        debug_assert!(!advice.is_none(), "{addr} has no route");
         let hash = self.hasher.hash(key(domain, addr));
         let Some(set) = self.sets.get_mut((hash & self.mask) as usize) else { return };
         let way = set
@@ -114,7 +116,7 @@ impl FlowCache {
             .or_else(|| set.epochs.iter().position(|e| *e != epoch))
             .unwrap_or((hash >> 62) as usize % WAYS);
         (set.addrs[way], set.domains[way], set.epochs[way], set.actions[way]) =
-            (word(addr), u32::from(domain.0), epoch, action.pack());
+            (word(addr), u32::from(domain.0), epoch, advice.0);
     }
 }
 
@@ -126,7 +128,7 @@ fn key(domain: Domain, addr: Ipv4Addr) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tables::PeerId;
+    use crate::tables::{Action, PeerId};
 
     fn cache(entries: usize) -> FlowCache {
         FlowCache::new(entries, Keyed::new(0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7345))
@@ -139,7 +141,7 @@ mod tests {
     #[test]
     fn what_was_put_is_found_in_its_domain_and_epoch_only() {
         let mut c = cache(1024);
-        c.put(Domain(1), pod(1), 7, Action::Encap(PeerId(9)));
+        c.put(Domain(1), pod(1), 7, Action::Encap(PeerId(9)).into());
         assert_eq!(c.get(Domain(1), pod(1), 7).unpack(), Some(Action::Encap(PeerId(9))));
         assert_eq!(c.get(Domain(2), pod(1), 7).unpack(), None);
         assert_eq!(c.get(Domain(1), pod(2), 7).unpack(), None);
@@ -151,7 +153,7 @@ mod tests {
     fn what_an_older_epoch_knew_can_be_renewed() {
         let mut c = cache(16);
         assert_eq!(c.older(Domain(0), Ipv4Addr::UNSPECIFIED), None, "an entry never written is no entry");
-        c.put(Domain(1), pod(1), 7, Action::Local);
+        c.put(Domain(1), pod(1), 7, Action::Local.into());
         let (advice, then) = c.older(Domain(1), pod(1)).unwrap();
         assert_eq!((advice.unpack(), then, c.older(Domain(2), pod(1))), (Some(Action::Local), 7, None));
         c.renew(Domain(1), pod(1), 9);
@@ -164,9 +166,9 @@ mod tests {
     fn stale_entries_give_way_first() {
         let mut c = cache(4);
         for n in 0..4 {
-            c.put(Domain(0), pod(n), 1, Action::Local);
+            c.put(Domain(0), pod(n), 1, Action::Local.into());
         }
-        c.put(Domain(0), pod(9), 2, Action::Local);
+        c.put(Domain(0), pod(9), 2, Action::Local.into());
         assert!(c.get(Domain(0), pod(9), 2).unpack().is_some());
         assert_eq!((0..4).filter(|&n| c.get(Domain(0), pod(n), 1).unpack().is_some()).count(), 3);
     }
@@ -175,7 +177,7 @@ mod tests {
     fn half_full_it_holds_nearly_all() {
         let mut c = cache(16_384);
         for n in 0..8_192 {
-            c.put(Domain(3), pod(n), 1, Action::Encap(PeerId(n)));
+            c.put(Domain(3), pod(n), 1, Action::Encap(PeerId(n)).into());
         }
         let found =
             (0..8_192).filter(|&n| c.get(Domain(3), pod(n), 1).unpack() == Some(Action::Encap(PeerId(n)))).count();

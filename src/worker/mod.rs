@@ -217,6 +217,11 @@ impl<P: Port, C: Clock> Worker<P, C> {
             let mut packet = self.pool.packet(frame);
             *scouted = if UNDERLAY { path.scout_inbound(&mut packet) } else { path.scout_outbound(&mut packet) };
         }
+        let received = self.received.len().min(self.scouted.len());
+        match UNDERLAY {
+            true => path.ask_inbound(&self.scouted[..received]),
+            false => path.ask_outbound(&self.scouted[..received]),
+        }
         let mut scouted = self.scouted.iter();
         while let Some(mut frame) = self.received.pop_front() {
             let scouted = scouted.next().copied().unwrap_or_default();
