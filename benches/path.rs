@@ -138,7 +138,7 @@ fn cache_hit(bencher: Bencher<'_, '_>, pods: u32) {
     let mut cache = memory().cache;
     let pods: Vec<_> = destinations(pods).into_iter().take(pods as usize).collect();
     for pod in &pods {
-        cache.put(Domain(1), *pod, 1, Action::Encap(PeerId(1)).into());
+        cache.put(Domain(1), *pod, 1, Action::Encap(PeerId(1)));
     }
     bencher.counter(ItemsCount::new(pods.len())).bench_local(|| {
         for pod in &pods {

@@ -178,11 +178,14 @@ fn decide_burst(path: &mut Path<'_>, port: PortId, frames: &[Vec<u8>]) -> Vec<Ou
     let mut packets: Vec<_> = laid.iter_mut().map(|(chunk, span)| Packet::new(chunk, span)).collect();
     let scout = |packet| if port == ACCESS { path.scout_outbound(packet) } else { path.scout_inbound(packet) };
     let scouted: Vec<_> = packets.iter_mut().map(scout).collect();
-    if port == ACCESS {
-        path.ask_outbound(&scouted)
-    } else {
-        path.ask_inbound(&scouted)
+    assert!(path.takes_notes(), "the table is large");
+    for (packet, scouted) in packets.iter_mut().zip(&scouted) {
+        match port {
+            ACCESS => path.note_outbound(packet, *scouted),
+            _ => path.note_inbound(packet, *scouted),
+        }
     }
+    path.ask_noted();
     let decide = |(packet, scouted): (&mut Packet<'_>, _)| {
         path.now.0 += 10_000_000_000;
         let verdict = match port {
@@ -230,7 +233,6 @@ fn a_burst_is_decided_as_its_frames_one_by_one() {
     let mut versions = vec![writer.publish()];
     writer.set_route("10.245.1.0/24".parse().unwrap(), Action::Encap(PeerId(1)));
     versions.push(writer.publish());
-    assert!(versions.iter().all(|tables| tables.is_large()));
     let memory = || Memory::new(FlowCache::new(8, settings().hasher));
     let (mut together, mut alone) = (memory(), memory());
     let mut now = Tick(0);

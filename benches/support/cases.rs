@@ -137,7 +137,9 @@ fn lookups(bar: Bar, options: &Options, tables: &Rc<Tables>, addresses: Vec<[u8;
                 missing.extend(burst.iter().filter(|dst| cache.get(Domain(0), **dst, epoch).is_none()));
                 tables.lookup_many(&missing, &mut told);
                 for (dst, advice) in missing.iter().zip(&told) {
-                    cache.put(Domain(0), *dst, epoch, black_box(*advice));
+                    if let Some(action) = advice.unpack() {
+                        cache.put(Domain(0), *dst, epoch, black_box(action));
+                    }
                 }
             }
         });

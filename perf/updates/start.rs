@@ -62,7 +62,7 @@ pub(crate) fn start(text: &str) -> Start {
     Start { toml, config: config_took, tables: took }
 }
 
-/// Bytes that a million pod routes take.
+/// Bytes that the routes of pods take.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Memory {
     /// What workers read: one published version.
@@ -71,18 +71,21 @@ pub(crate) struct Memory {
     pub(crate) writer: i64,
     /// All candidates of all sources.
     pub(crate) rib: i64,
-    /// The routes of the configuration as such.
-    pub(crate) config: i64,
+    /// All of the control plane with its tables.
+    pub(crate) all: i64,
+    /// The routes of the configuration, until they are in force.
+    pub(crate) configuration: i64,
+    /// The most there ever is while a text becomes a configuration, the text itself included.
+    pub(crate) loading: i64,
 }
 
 pub(crate) fn memory(pods: usize) -> Memory {
-    let all: Vec<Route> = routes(pods);
-    let config = (all.len() * size_of::<Route>()) as i64;
+    let routes: Vec<Route> = routes(pods);
     let mut held = None;
     let both = measure(|| {
         let mut writer = writer();
         for n in 0..pods {
-            writer.set_route(all[pods.div_ceil(PODS) + n].prefix, Action::Encap(PeerId((n / PODS) as u32)));
+            writer.set_route(routes[pods.div_ceil(PODS) + n].prefix, Action::Encap(PeerId((n / PODS) as u32)));
         }
         held = Some((writer.publish(), writer));
     });
@@ -90,6 +93,25 @@ pub(crate) fn memory(pods: usize) -> Memory {
     let writer = -measure(|| drop(writer)).bytes_current;
     drop(tables);
     let mut base = rib();
-    let rib = measure(|| listing(&all).for_each(|event| drop(base.apply(event)))).bytes_current;
-    Memory { published: both.bytes_current - writer, writer, rib, config }
+    let rib = measure(|| listing(&routes).for_each(|event| base.apply(event, drop))).bytes_current;
+    drop(base);
+    let mut control = None;
+    let all = measure(|| {
+        let mut made = Control::new();
+        listing(&routes).for_each(|event| made.take(event));
+        control = Some((made.publish(), made));
+    });
+    drop((control, routes));
+    let mut config = None;
+    let text = file(pods);
+    let loading = measure(|| config = Config::from_bytes(text.as_bytes(), "gateway.toml").ok());
+    let configuration = config.map_or(0, |c| c.routes.len() * size_of::<Route>()) as i64;
+    Memory {
+        published: both.bytes_current - writer,
+        writer,
+        rib,
+        all: all.bytes_current,
+        configuration,
+        loading: loading.bytes_max as i64 + text.len() as i64,
+    }
 }

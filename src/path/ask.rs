@@ -1,31 +1,35 @@
 //! Asking the tables about what the cache does not know.
 //!
-//! The second look asks for one address when it needs it. Of a table too large for the core's caches all addresses that
-//! the first look has not found are asked for together, between the looks: so the core waits for memory once for many
-//! packets, not once for each. What they said the second look finds here.
+//! The second look asks for one address when it needs it. Of a table too large for a core's own caches, all that a burst
+//! needs is asked for together, between the looks: so the core waits for memory once for many packets, not once for each.
 
+use core::array;
 use core::net::Ipv4Addr;
 
+use zerocopy::FromBytes;
+
+use super::fast::GROWTH;
 use super::parse::is_forwardable;
-use super::scout::Scouted;
+use super::scout::{REACH, Scouted};
 use super::{Path, domain_of};
 use crate::tables::{Domain, Packed};
-
-/// Frames whose addresses are asked for together.
-const GROUP: usize = 32;
+use crate::wire::{Packet, StackV4};
 
 /// Room for the answers about a burst, a power of two.
 const ROOM: usize = 512;
 /// Answers that are searched for one.
-const REACH: usize = 32;
+const NEAR: usize = 32;
+/// Addresses that the tables are asked for at once.
+const GROUP: usize = 32;
 
 /// The last answers, in the order of the frames. The second look asks in that order, too, but not for all; and a packet
 /// that the fast path has given up is asked about once more by the careful one.
 #[derive(Debug)]
 pub(super) struct Answers {
     ring: Box<[Answer; ROOM]>,
-    /// Answers given so far, and those of them that were found, or passed over.
+    /// Answers given or noted to be given, so far.
     given: usize,
+    /// Those of them that were found, or passed over.
     found: usize,
 }
 
@@ -37,7 +41,7 @@ impl Default for Answers {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Answer {
-    /// 0 for no answer: no version of the tables has that number.
+    /// 0 for no answer yet: no version of the tables has that number.
     epoch: u32,
     addr: u32,
     domain: Domain,
@@ -49,7 +53,7 @@ impl Answers {
     #[inline]
     fn find(&mut self, domain: Domain, addr: Ipv4Addr, epoch: u32) -> Option<Packed> {
         let first = self.found.saturating_sub(2);
-        for n in first..self.given.min(first + REACH) {
+        for n in first..self.given.min(first + NEAR) {
             let answer = &self.ring[n % ROOM];
             if answer.addr == addr.to_bits() && answer.domain == domain && answer.epoch == epoch {
                 self.found = self.found.max(n + 1);
@@ -61,82 +65,71 @@ impl Answers {
 
     /// Keeps an answer for who asks once more, unless others are waiting to be found.
     #[inline]
-    fn put_alone(&mut self, domain: Domain, addr: Ipv4Addr, epoch: u32, advice: Packed) {
+    fn put(&mut self, answer: Answer) {
         if self.found == self.given {
-            self.put(domain, addr, epoch, advice);
+            self.note(answer);
             self.found = self.given;
         }
     }
 
     #[inline]
-    fn put(&mut self, domain: Domain, addr: Ipv4Addr, epoch: u32, advice: Packed) {
-        self.ring[self.given % ROOM] = Answer { epoch, addr: addr.to_bits(), domain, advice };
+    fn note(&mut self, answer: Answer) {
+        self.ring[self.given % ROOM] = answer;
         self.given += 1;
     }
 }
 
-/// Addresses to ask for, and whose they are.
-struct Questions {
-    addrs: [Ipv4Addr; 2 * GROUP],
-    domains: [Domain; 2 * GROUP],
-    count: usize,
-}
-
-impl Questions {
-    #[inline(always)]
-    fn push(&mut self, domain: Domain, addr: Ipv4Addr) {
-        let at = self.count % (2 * GROUP); // there is room for all of the group
-        (self.addrs[at], self.domains[at]) = (addr, domain);
-        self.count += 1;
-    }
-}
-
 impl Path<'_> {
-    /// Between the looks at plain frames. Frames that nobody asks for are decided the same.
-    #[inline(always)]
-    pub fn ask_outbound(&mut self, scouted: &[Scouted]) {
-        if self.tables.is_large() {
-            self.ask_all::<false>(scouted);
+    /// Is it worth noting, between the looks, what the first one has not found? Begins a new list if so.
+    #[inline]
+    pub fn takes_notes(&mut self) -> bool {
+        let takes = self.tables.is_large();
+        if takes {
+            self.memory.answers.found = self.memory.answers.given;
+        }
+        takes
+    }
+
+    /// Notes the addresses of a plain frame that the cache does not know.
+    #[inline]
+    pub fn note_outbound(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) {
+        if !scouted.is_known() && scouted.shape.is_plain() {
+            self.note(Domain(0), pkt.reach_all::<REACH>(GROWTH), scouted);
         }
     }
 
-    /// Between the looks at VXLAN frames.
-    #[inline(always)]
-    pub fn ask_inbound(&mut self, scouted: &[Scouted]) {
-        if self.tables.is_large() {
-            self.ask_all::<true>(scouted);
+    /// The same for a VXLAN frame.
+    #[inline]
+    pub fn note_inbound(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) {
+        if !scouted.is_known() && scouted.shape.is_plain() {
+            self.note(domain_of(scouted.shape.overlay()), pkt.reach_all::<REACH>(0), scouted);
         }
     }
 
-    #[inline(never)]
-    fn ask_all<const UNDERLAY: bool>(&mut self, scouted: &[Scouted]) {
-        let epoch = self.tables.epoch();
-        self.memory.answers.found = self.memory.answers.given; // of the burst before nobody will ask
-        for group in scouted.chunks(GROUP) {
-            let mut lacking = [0; GROUP];
-            let mut count = 0;
-            for (n, scouted) in group.iter().enumerate() {
-                // whether a cache knows an address is a matter of chance, and no branch could guess it
-                lacking[count % GROUP] = n;
-                count += usize::from(scouted.lacks_any());
+    #[inline]
+    fn note(&mut self, domain: Domain, room: Option<&mut [u8]>, scouted: Scouted) {
+        let Some(Ok((frame, _))) = room.map(|room| StackV4::ref_from_prefix(room)) else { return };
+        let ip = frame.ip.words();
+        for (addr, known) in [(ip.source(), scouted.src()), (ip.destination(), scouted.dst())] {
+            // what still holds from an older version is renewed when its turn comes
+            if known.is_none() && is_forwardable(addr) && self.still_holds(domain, addr).is_none() {
+                self.memory.answers.note(Answer { epoch: 0, addr: addr.to_bits(), domain, advice: Packed::NONE });
             }
-            let mut questions =
-                Questions { addrs: [Ipv4Addr::UNSPECIFIED; 2 * GROUP], domains: [Domain(0); 2 * GROUP], count: 0 };
-            for n in &lacking[..count] {
-                let scouted = &group[*n];
-                let domain = if UNDERLAY { domain_of(scouted.overlay) } else { Domain(0) };
-                for (addr, known) in scouted.addrs().into_iter().zip([scouted.src, scouted.dst]) {
-                    // what still holds is renewed when its turn comes
-                    if known.is_none() && is_forwardable(addr) && self.still_holds(domain, addr).is_none() {
-                        questions.push(domain, addr);
-                    }
-                }
-            }
-            let mut told = [Packed::NONE; 2 * GROUP];
-            let asked = &questions.addrs[..questions.count];
-            self.tables.lookup_many(asked, &mut told);
-            for ((domain, addr), advice) in questions.domains.iter().zip(asked).zip(told) {
-                self.memory.answers.put(*domain, *addr, epoch, advice);
+        }
+    }
+
+    /// Asks the tables for all that was noted. Frames for which this is not done are decided the same, only slower.
+    pub fn ask_noted(&mut self) {
+        let (tables, answers) = (self.tables, &mut self.memory.answers);
+        let first = answers.found.max(answers.given.saturating_sub(ROOM));
+        for from in (first..answers.given).step_by(GROUP) {
+            let count = GROUP.min(answers.given - from);
+            let asked: [_; GROUP] = array::from_fn(|n| Ipv4Addr::from_bits(answers.ring[(from + n) % ROOM].addr));
+            let mut told = [Packed::NONE; GROUP];
+            tables.lookup_many(&asked[..count], &mut told);
+            for (n, advice) in told[..count].iter().enumerate() {
+                let answer = &mut answers.ring[(from + n) % ROOM];
+                (answer.advice, answer.epoch) = (*advice, tables.epoch());
             }
         }
     }
@@ -159,7 +152,7 @@ impl Path<'_> {
             return advice;
         }
         let advice = self.tables.lookup(domain, addr.into()).into();
-        self.memory.answers.put_alone(domain, addr, epoch, advice);
+        self.memory.answers.put(Answer { epoch, addr: addr.to_bits(), domain, advice });
         advice
     }
 }

@@ -6,8 +6,7 @@
 //!
 //! In front of both stands a fast path for frames of the plainest shape, which looks at a burst twice: [`Path::scout_inbound`]
 //! and [`Path::scout_outbound`] at all its frames, then [`Path::decide_inbound`] and [`Path::decide_outbound`]. Between the
-//! looks [`Path::ask_inbound`] and [`Path::ask_outbound`] ask large tables for all that the cache did not know. Whatever it does
-//! not decide goes the careful way from the start, and what it decides the careful way would have decided to the byte.
+//! looks a large table is asked for all that the cache did not know ([`Path::ask_noted`]). Whatever it does not decide goes the careful way from the start, and what it decides the careful way would have decided to the byte.
 //! A new rule must therefore be asked there, too; `tests/fuzz.rs` compares the two on millions of packets.
 
 mod ask;
@@ -32,7 +31,6 @@ use crate::wire::checksum::Sum;
 use crate::wire::{Ipv4, Mac, Packet, ecn, eth};
 use ask::Answers;
 use core::net::Ipv4Addr;
-use core::slice;
 use parse::{Inner, Ip, Outer, is_forwardable};
 use recent::{Known, Recent};
 use zerocopy::FromBytes;
@@ -138,19 +136,17 @@ pub struct Path<'a> {
 }
 
 impl Path<'_> {
-    /// A plain frame that came in by access port `port`: both looks at it, and what is between.
+    /// A plain frame that came in by access port `port`: both looks at it.
     #[inline]
     pub fn outbound(&mut self, port: PortId, pkt: &mut Packet<'_>) -> Verdict {
         let scouted = self.scout_outbound(pkt);
-        self.ask_outbound(slice::from_ref(&scouted));
         self.decide_outbound(port, pkt, scouted)
     }
 
-    /// A VXLAN frame that came in by an underlay port: the same.
+    /// A VXLAN frame that came in by an underlay port: both looks at it.
     #[inline]
     pub fn inbound(&mut self, pkt: &mut Packet<'_>) -> Verdict {
         let scouted = self.scout_inbound(pkt);
-        self.ask_inbound(slice::from_ref(&scouted));
         self.decide_inbound(pkt, scouted)
     }
 
@@ -159,7 +155,7 @@ impl Path<'_> {
     pub fn decide_outbound(&mut self, port: PortId, pkt: &mut Packet<'_>, scouted: Scouted) -> Verdict {
         match self.fast_outbound(pkt, scouted) {
             Some(verdict) => verdict,
-            None => self.careful_outbound(port, pkt),
+            None => pkt.aside(|pkt| self.careful_outbound(port, pkt)),
         }
     }
 
@@ -168,7 +164,7 @@ impl Path<'_> {
     pub fn decide_inbound(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Verdict {
         match self.fast_inbound(pkt, scouted) {
             Some(verdict) => verdict,
-            None => self.careful_inbound(pkt),
+            None => pkt.aside(|pkt| self.careful_inbound(pkt)),
         }
     }
 
@@ -287,7 +283,7 @@ impl Path<'_> {
             return None;
         }
         if cached.is_none() && is_forwardable(src) {
-            self.memory.cache.put(domain, src, epoch, Action::Encap(id).into());
+            self.memory.cache.put(domain, src, epoch, Action::Encap(id));
         }
         Some(id)
     }
@@ -350,8 +346,10 @@ impl Path<'_> {
     #[inline(never)]
     fn look_up(&mut self, domain: Domain, addr: Ipv4Addr) -> Packed {
         let advice = self.ask(domain, addr);
-        if !advice.is_none() && is_forwardable(addr) {
-            self.memory.cache.put(domain, addr, self.tables.epoch(), advice);
+        if let Some(action) = advice.unpack()
+            && is_forwardable(addr)
+        {
+            self.memory.cache.put(domain, addr, self.tables.epoch(), action);
         }
         advice
     }

@@ -10,9 +10,8 @@ mod runs;
 mod trie;
 
 use core::net::{IpAddr, Ipv4Addr};
-use std::collections::HashMap;
 
-use super::{Action, Packed};
+use super::{Action, Packed, PrefixMap};
 use crate::wire::Prefix;
 use entry::Entry;
 use trie::{LANES, Route, Trie};
@@ -90,12 +89,13 @@ impl Fib {
 #[derive(Debug)]
 pub struct FibWriter {
     fib: Fib,
-    routes: HashMap<Prefix, Action, ahash::RandomState>,
+    /// Each prefix with its packed action.
+    routes: PrefixMap,
 }
 
 impl Default for FibWriter {
     fn default() -> Self {
-        Self { fib: Fib { v4: Trie::new(), v6: Trie::new() }, routes: HashMap::default() }
+        Self { fib: Fib { v4: Trie::new(), v6: Trie::new() }, routes: PrefixMap::default() }
     }
 }
 
@@ -107,7 +107,7 @@ impl FibWriter {
 
     /// Adds or replaces a route. Returns the action it had.
     pub fn insert(&mut self, prefix: Prefix, action: Action) -> Option<Action> {
-        let before = self.routes.insert(prefix, action);
+        let before = self.routes.insert(prefix, action.pack()).and_then(Action::unpack);
         if before != Some(action) {
             self.fib.trie(&prefix).set(&route(&prefix, Entry::new(action, prefix.len())));
         }
@@ -116,10 +116,10 @@ impl FibWriter {
 
     /// Removes a route. Returns the action it had.
     pub fn remove(&mut self, prefix: &Prefix) -> Option<Action> {
-        let before = self.routes.remove(prefix)?;
+        let before = Action::unpack(self.routes.remove(prefix)?);
         let heir = self.heir(prefix);
         self.fib.trie(prefix).unset(&route(prefix, heir));
-        Some(before)
+        before
     }
 
     /// Number of routes.
@@ -136,18 +136,15 @@ impl FibWriter {
     /// (Shorter ones that end higher up are found there on the way down.)
     fn heir(&self, prefix: &Prefix) -> Entry {
         let floor = if prefix.len() <= 8 { 0 } else { (prefix.len() - 1) / 8 * 8 + 1 };
-        (floor..prefix.len())
-            .rev()
-            .find_map(|len| {
-                let wider = prefix.widened(len);
-                self.routes.get(&wider).map(|a| Entry::new(*a, len))
-            })
-            .unwrap_or(Entry::NONE)
+        let heir = self.routes.holder(prefix, floor);
+        heir.and_then(|(len, packed)| Some(Entry::new(Action::unpack(packed)?, len))).unwrap_or(Entry::NONE)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::super::{HopId, PeerId};
     use super::*;
     use proptest::prelude::*;

@@ -12,20 +12,24 @@ pub mod hash;
 pub mod ids;
 pub mod overlay;
 pub mod peer;
+pub mod prefix_map;
+pub mod senders;
 pub mod slab;
 pub mod sources;
 pub mod vteps;
 
-pub use action::{Action, Packed};
+pub use action::{Action, Packed, PackedPair};
 pub use cache::{Domain, FlowCache};
 pub use fib::{Fib, FibWriter};
 pub use ids::{HopId, OverlayId, PeerId, PortId};
 pub use overlay::{Dscp, Overlay};
 pub use peer::{NextHop, Peer, PortFacts, Way};
+pub use prefix_map::PrefixMap;
 pub use vteps::{Miss, VtepKey, Vteps};
 
 use crate::wire::Prefix;
 use changes::Changes;
+use senders::Senders;
 use slab::Slab;
 use sources::Sources;
 
@@ -42,6 +46,7 @@ pub struct Tables {
     overlays: Arc<[Overlay]>,
     vteps: Arc<Vteps>,
     peers: Slab<Peer>,
+    senders: Senders,
     sources: Sources,
     hops: Slab<NextHop>,
     ports: Arc<[PortFacts]>,
@@ -101,6 +106,25 @@ impl Tables {
         self.peers.get(id.0)
     }
 
+    /// The peer that an action names, if it names one.
+    #[inline(always)]
+    pub fn peer_of(&self, advice: Packed) -> Option<&Peer> {
+        self.peers.get(advice.peer_row())
+    }
+
+    /// Does an action name the peer that sends from `source` in this overlay? As [`Peer::sends`], without a look at
+    /// the peer.
+    #[inline(always)]
+    pub fn is_sender(&self, advice: Packed, overlay: OverlayId, source: Ipv4Addr) -> bool {
+        self.senders.is(advice.peer_row(), overlay, source)
+    }
+
+    /// The next hop that an action names, if it names one.
+    #[inline(always)]
+    pub fn hop_of(&self, advice: Packed) -> Option<&NextHop> {
+        self.hops.get(advice.hop_row())
+    }
+
     /// The peer of an overlay that sends from `source`.
     #[inline]
     pub fn peer_by_source(&self, overlay: OverlayId, source: Ipv4Addr) -> Option<PeerId> {
@@ -151,6 +175,7 @@ impl TablesWriter {
             vteps: Arc::new(Vteps::of(&overlays)),
             overlays: overlays.into(),
             peers: Slab::default(),
+            senders: Senders::default(),
             sources: Sources::default(),
             hops: Slab::default(),
             ports: ports.into(),
@@ -204,6 +229,7 @@ impl TablesWriter {
             if let Some(k) = after {
                 sources.insert(k, id);
             }
+            self.next.senders.set(id.0, after);
         }
         self.next.peers.set(id.0, peer);
         self.dirty = true;

@@ -1,7 +1,9 @@
 //! Tells when the config file may have changed.
 
 use std::collections::BTreeSet;
+use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use notify::event::EventKind;
@@ -23,8 +25,23 @@ pub(super) struct FileWatch {
     watched: BTreeSet<PathBuf>,
     events: mpsc::Receiver<()>,
     path: PathBuf,
-    content: Vec<u8>,
+    content: Digest,
     unrest: Option<Unrest>,
+}
+
+/// What is remembered of a content: a file of a million routes has tens of megabytes. Two contents are taken for one once
+/// in 2⁶⁴ changes, and nobody can make two that are, for the hash has a key of its process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Digest {
+    bytes: usize,
+    hash: u64,
+}
+
+impl Digest {
+    fn of(content: &[u8]) -> Self {
+        static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        Self { bytes: content.len(), hash: KEY.hash_one(content) }
+    }
 }
 
 /// Something happened and the file has not been looked at since.
@@ -43,7 +60,7 @@ impl Unrest {
 impl FileWatch {
     /// Starts watching a file of which `content` was read before; if it is another by now, that is the first change.
     /// Where a file cannot be watched a log line says so, and SIGHUP is left.
-    pub(super) fn start(path: &Path, content: Vec<u8>) -> Self {
+    pub(super) fn start(path: &Path, content: &[u8]) -> Self {
         // one place is enough: what matters is that something happened since
         let (sender, events) = mpsc::channel(1);
         let tell = move |event: notify::Result<notify::Event>| {
@@ -54,6 +71,7 @@ impl FileWatch {
         let watcher = notify::recommended_watcher(tell).inspect_err(|error| unwatched(path, error)).ok();
         let (path, now) = (path.to_owned(), Instant::now());
         let unrest = Some(Unrest { began: now, last: now });
+        let content = Digest::of(content);
         let mut watch = Self { watcher, watched: BTreeSet::new(), events, path, content, unrest };
         watch.follow_links();
         watch
@@ -117,9 +135,8 @@ impl FileWatch {
         // first, so that what changes after it was read is heard of
         self.follow_links();
         let Ok(content) = std::fs::read(&self.path) else { return false };
-        let new = self.content != content;
-        self.content = content;
-        new
+        let content = Digest::of(&content);
+        core::mem::replace(&mut self.content, content) != content
     }
 }
 
@@ -183,7 +200,7 @@ mod tests {
         let room = tempfile::tempdir().unwrap();
         let file = room.path().join("gateway.toml");
         fs::write(&file, "a").unwrap();
-        let mut watch = FileWatch::start(&file, b"a".to_vec());
+        let mut watch = FileWatch::start(&file, b"a");
         assert!(!noticed(&mut watch).await, "nothing happened");
         fs::write(&file, "b").unwrap();
         assert!(noticed(&mut watch).await, "written in place");
@@ -211,7 +228,7 @@ mod tests {
         }
         symlink("..1", at("..data")).unwrap();
         symlink("..data/gateway.toml", at("gateway.toml")).unwrap();
-        let mut watch = FileWatch::start(&at("gateway.toml"), b"a".to_vec());
+        let mut watch = FileWatch::start(&at("gateway.toml"), b"a");
         symlink("..2", at("..data_tmp")).unwrap();
         fs::rename(at("..data_tmp"), at("..data")).unwrap();
         assert!(noticed(&mut watch).await);
@@ -222,7 +239,7 @@ mod tests {
         let room = tempfile::tempdir().unwrap();
         let file = room.path().join("gateway.toml");
         fs::write(&file, "b").unwrap();
-        let mut watch = FileWatch::start(&file, b"a".to_vec());
+        let mut watch = FileWatch::start(&file, b"a");
         assert!(noticed(&mut watch).await);
         assert!(!noticed(&mut watch).await, "once");
     }
@@ -253,7 +270,7 @@ mod tests {
         fs::write(at("one/real.toml"), "a").unwrap();
         symlink("../one", at("links/current")).unwrap();
         symlink(at("links/current/real.toml"), at("etc/gateway.toml")).unwrap();
-        let mut watch = FileWatch::start(&at("etc/gateway.toml"), b"a".to_vec());
+        let mut watch = FileWatch::start(&at("etc/gateway.toml"), b"a");
         assert!(!noticed(&mut watch).await, "nothing happened");
         fs::write(at("one/real.toml"), "b").unwrap();
         assert!(noticed(&mut watch).await, "the target is edited in place");

@@ -151,11 +151,7 @@ impl Slot {
                 Arc::make_mut(few).get_mut(octet as u8).change(change, depth + 1);
             }
             Slot::Leaf(_, all) if ends => change_entries(Arc::make_mut(all), change, depth),
-            Slot::End(_) | Slot::Few(..) if ends => {
-                let mut all = self.entries();
-                change_entries(&mut all, change, depth);
-                return self.put_entries(&all);
-            }
+            Slot::End(_) | Slot::Few(..) if ends => return self.change_few(change, depth),
             Slot::End(_) => return self.put_tail(change),
             Slot::Tail(_, tail) if tail.is_of(route) => return self.put_tail(change),
             _ => {
@@ -169,6 +165,30 @@ impl Slot {
         }
         if let Change::Unset(_) = change {
             self.shrink(depth);
+        }
+    }
+
+    /// Changes entries of a node that has few of them, or is not there yet.
+    fn change_few(&mut self, change: Change<'_>, depth: usize) {
+        let (octets, apply) = (change.route().slots(depth), |entry: &mut Entry| change.apply(entry));
+        let edited = match self {
+            Slot::Few(_, few) => few.edited(octets, apply),
+            _ => FewEntries::all(Entry::NONE).edited(octets, apply),
+        };
+        match (edited, self) {
+            (Some(edited), slot) if edited.values().iter().all(|e| *e == Entry::NONE) => {
+                *slot = Slot::End(slot.entry())
+            }
+            (Some(edited), Slot::Few(_, few)) => match Arc::get_mut(few) {
+                Some(own) => *own = edited,
+                None => *few = Arc::new(edited),
+            },
+            (Some(edited), slot) => *slot = Slot::Few(slot.entry(), Arc::new(edited)),
+            (None, slot) => {
+                let mut all = slot.entries();
+                change_entries(&mut all, change, depth);
+                slot.put_entries(&all);
+            }
         }
     }
 
@@ -228,7 +248,7 @@ impl Slot {
     /// Gives the node below this slot a lesser form if there is one.
     fn shrink(&mut self, depth: usize) {
         match self {
-            Slot::Leaf(..) => self.put_entries(&self.entries()),
+            Slot::Leaf(_, all) if FewEntries::of(all, Entry::eq).is_some() => self.put_entries(&self.entries()),
             Slot::Sparse(_, few) if !few.values().iter().any(Slot::has_child) => {
                 self.put_slots(self.slots(depth), depth)
             }
