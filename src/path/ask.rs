@@ -52,11 +52,11 @@ impl Answers {
     /// The answer, if it is among the last two that were found or the next ones.
     #[inline]
     fn find(&mut self, domain: Domain, addr: Ipv4Addr, epoch: u32) -> Option<Packed> {
-        let first = self.found.saturating_sub(2);
-        for n in first..self.given.min(first + NEAR) {
+        let first = self.found.wrapping_sub(2); // places in the ring that nobody wrote have no epoch
+        for n in (0..NEAR.min(self.given - self.found) + 2).map(|n| first.wrapping_add(n)) {
             let answer = &self.ring[n % ROOM];
             if answer.addr == addr.to_bits() && answer.domain == domain && answer.epoch == epoch {
-                self.found = self.found.max(n + 1);
+                self.found = self.found.max(n.wrapping_add(1));
                 return Some(answer.advice);
             }
         }

@@ -203,7 +203,7 @@ mod tests {
             // crowded networks and lonely ones
             let addr = Ipv4Addr::from_bits(random() & [0x4000_ffff, 0x00ff_03ff, u32::MAX][n as usize % 3]);
             w.insert(Prefix::host(addr.into()).widened(8 + (random() % 25) as u8), encap(n));
-            asked.extend([addr, Ipv4Addr::from_bits(random()), Ipv4Addr::from_bits(addr.to_bits() ^ random() % 4)]);
+            asked.extend([addr, Ipv4Addr::from_bits(random()), Ipv4Addr::from_bits(addr.to_bits() ^ (random() % 4))]);
         }
         for size in [1, 2, 31, 32, 33, 200] {
             for asked in asked.chunks(size) {
