@@ -6,8 +6,8 @@
 //! then the careful path takes it from the start, and finds the reason if it is to be dropped. Only what somebody who
 //! means harm sends most easily is [refused](super::refuse) at once.
 //!
-//! What is inlined by force is called once: in a loop over a burst, where calls and their spilled registers would cost a
-//! tenth of the time.
+//! What is inlined by force is called in a loop over a burst, where calls and their spilled registers would cost a tenth
+//! of the time; and once more, out of line, for packets whose addresses the tables have to be asked about.
 
 use core::net::Ipv4Addr;
 
@@ -28,6 +28,7 @@ pub(super) const GROWTH: usize = outer::LEN_V4 - eth::LEN;
 const REACH: usize = stack::LEN + 4;
 
 impl Path<'_> {
+    /// A VXLAN frame.
     #[inline(always)]
     pub(super) fn fast_inbound(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Option<Verdict> {
         if scouted.is_known() {
@@ -53,6 +54,8 @@ impl Path<'_> {
         self.known_inbound(pkt, scouted)
     }
 
+    /// A plain frame of which the advice for both addresses is there: from the cache, or else from the tables, as far as
+    /// they have any.
     #[inline(always)]
     fn known_inbound(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Option<Verdict> {
         let (src, dst, shape, overlay) = (scouted.src(), scouted.dst(), scouted.shape, scouted.shape.overlay());
@@ -98,6 +101,7 @@ impl Path<'_> {
         }
     }
 
+    /// A frame from the access side.
     #[inline(always)]
     pub(super) fn fast_outbound(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Option<Verdict> {
         if scouted.is_known() {
@@ -116,10 +120,15 @@ impl Path<'_> {
         let frame = StackV4::ref_from_prefix(pkt.reach_all::<REACH>(GROWTH)?).ok()?.0;
         let ip = frame.ip.words();
         let scouted = self.consult_source(Domain(0), ip, scouted);
+        let src = scouted.src();
+        if src.hop().is_none() && !self.may_send(ip, src) {
+            return self.refuse_source(src);
+        }
         let scouted = self.consult_destination(Domain(0), ip, scouted);
         self.known_outbound(pkt, scouted)
     }
 
+    /// As [`Path::known_inbound`].
     #[inline(always)]
     fn known_outbound(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Option<Verdict> {
         let (src, dst, shape) = (scouted.src(), scouted.dst(), scouted.shape);

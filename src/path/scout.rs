@@ -81,7 +81,7 @@ impl Shape {
         Self((overlay.0 as u32) << 16)
     }
 
-    /// The overlay.
+    /// The overlay, of a VXLAN packet.
     #[inline(always)]
     pub(super) const fn overlay(self) -> OverlayId {
         OverlayId((self.0 >> 16) as u16)
@@ -127,15 +127,18 @@ impl Path<'_> {
     fn scout_other(&mut self, front: &[u8; REACH], len: usize) -> Scouted {
         let (frame, transport) = split(front);
         let key = VtepKey::of(&frame.outer);
-        let known = self.memory.recent.get(key, self.tables.epoch()).copied();
-        let Some(overlay) = known.or_else(|| self.learn(key)) else { return Scouted::default() };
+        let epoch = self.tables.epoch();
+        if self.memory.recent.get(key, epoch).is_none() && self.learn(key).is_none() {
+            return Scouted::default();
+        }
+        let Some(overlay) = self.memory.recent.get(key, epoch) else { return Scouted::default() };
         let mut unchecked = *frame;
         unchecked.outer.udp.checksum = [0; 2];
         if !overlay.pattern.fits(&unchecked) {
             return Scouted::default();
         }
         let checked = if frame.outer.udp.checksum == [0; 2] { Shape::PLAIN } else { Shape::CHECKED };
-        self.scout_from(&overlay, frame, transport, len, checked)
+        self.scout_from(overlay, frame, transport, len, checked)
     }
 
     /// First look at a VXLAN frame that fits the pattern of its overlay.
