@@ -104,7 +104,7 @@ impl Shape {
 }
 
 /// Bytes from the front of a frame, all headers in their usual places, to the end of what is looked at.
-const REACH: usize = stack::LEN + partial::REACH;
+pub(super) const REACH: usize = stack::LEN + partial::REACH;
 
 impl Path<'_> {
     /// First look at a VXLAN frame.

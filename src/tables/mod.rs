@@ -33,11 +33,15 @@ use senders::Senders;
 use slab::Slab;
 use sources::Sources;
 
+/// Routes, each at random 70 to 260 bytes of nodes (`perf/FIB.md`): more of them leave a cache of 1 or 2 MiB.
+const LARGE: usize = 1 << 14;
+
 /// One version of everything the data path knows. It never changes; versions share what they have in common.
 #[derive(Clone, Debug)]
 pub struct Tables {
     epoch: u32,
     fib: Fib,
+    routes: usize,
     changes: Changes,
     overlays: Arc<[Overlay]>,
     vteps: Arc<Vteps>,
@@ -60,6 +64,19 @@ impl Tables {
     #[inline]
     pub fn lookup(&self, _domain: Domain, dst: IpAddr) -> Option<Action> {
         self.fib.lookup(dst)
+    }
+
+    /// True if the forwarding table may be too large for the caches that a core has for itself. Then it pays to collect
+    /// lookups for [`lookup_many`](Self::lookup_many); in smaller tables they are done sooner than collected.
+    #[inline]
+    pub const fn is_large(&self) -> bool {
+        self.routes > LARGE
+    }
+
+    /// [`lookup`](Self::lookup) for many at once, of any domains; `told` is at least as long as `dst`.
+    #[inline]
+    pub fn lookup_many(&self, dst: &[Ipv4Addr], told: &mut [Packed]) {
+        self.fib.lookup_many(dst, told);
     }
 
     /// True if [`lookup`](Self::lookup) says for `dst` what it said in version `epoch`. It may be false though nothing
@@ -153,6 +170,7 @@ impl TablesWriter {
         let next = Tables {
             epoch: 0,
             fib: fib.current().clone(),
+            routes: 0,
             changes: Changes::new(0),
             vteps: Arc::new(Vteps::of(&overlays)),
             overlays: overlays.into(),
@@ -241,6 +259,7 @@ impl TablesWriter {
         self.dirty = false;
         self.next.epoch = self.coming();
         self.next.fib = self.fib.current().clone();
+        self.next.routes = self.fib.len();
         self.next.clone()
     }
 

@@ -217,6 +217,16 @@ impl<P: Port, C: Clock> Worker<P, C> {
             let mut packet = self.pool.packet(frame);
             *scouted = if UNDERLAY { path.scout_inbound(&mut packet) } else { path.scout_outbound(&mut packet) };
         }
+        if path.takes_notes() {
+            for (frame, scouted) in self.received.frames_mut().zip(&self.scouted) {
+                let mut packet = self.pool.packet(frame);
+                match UNDERLAY {
+                    true => path.note_inbound(&mut packet, *scouted),
+                    false => path.note_outbound(&mut packet, *scouted),
+                }
+            }
+            path.ask_noted();
+        }
         let mut scouted = self.scouted.iter();
         while let Some(mut frame) = self.received.pop_front() {
             let scouted = scouted.next().copied().unwrap_or_default();

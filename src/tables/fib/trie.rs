@@ -3,6 +3,7 @@
 //! A slot says of what form its child is, so that a lookup touches one line of a node, and nothing of a node that is
 //! not there. Few slots differ in most nodes of a scattered table: those are kept as [`Runs`].
 
+use core::mem;
 use core::ops::Range;
 use std::sync::Arc;
 
@@ -16,6 +17,9 @@ type FewSlots = Runs<Slot, 16>;
 
 /// Levels whose nodes with children are always full: they are few, and every lookup crosses them.
 const DENSE: usize = 2;
+
+/// Lookups under way at once, as many as a core has memory reads.
+pub(super) const LANES: usize = 32;
 
 /// The longest prefix that ends in this stride, and what is below.
 #[derive(Clone, Debug)]
@@ -283,6 +287,41 @@ fn change_slots(all: &mut [Slot; 256], change: Change<'_>, depth: usize) {
     all[change.route().slots(depth)].iter_mut().for_each(|slot| change.apply(slot.entry_mut()));
 }
 
+impl Slot {
+    /// What the next octet of an address leads to: the best entry then, if `best` was that before, and the slot that
+    /// leads further, if one does.
+    #[inline(always)]
+    fn step<const OCTETS: usize>(&self, depth: usize, octets: &[u8; OCTETS], best: Entry) -> (Entry, Option<&Slot>) {
+        let octet = octets[depth];
+        let place = usize::from(octet);
+        let next = match self {
+            Slot::End(_) => return (best, None),
+            Slot::Full(_, all) => &all[place],
+            Slot::Leaf(_, all) => return (all[place].or(best), None),
+            Slot::Few(_, few) => return (few.get(octet).or(best), None),
+            Slot::Sparse(_, few) => few.get(octet),
+            Slot::Tail(_, tail) => return (if tail.holds(key(octets)) { tail.entry } else { best }, None),
+        };
+        (next.entry().or(best), Some(next))
+    }
+}
+
+/// A lookup under way.
+#[derive(Clone, Copy)]
+struct Lane<'t> {
+    slot: &'t Slot,
+    /// Which of the lookups it is.
+    at: usize,
+}
+
+/// An address as [`Route`] has it.
+#[inline]
+fn key<const OCTETS: usize>(octets: &[u8; OCTETS]) -> u128 {
+    let mut key = [0; 16];
+    key[..OCTETS].copy_from_slice(octets);
+    u128::from_be_bytes(key)
+}
+
 /// One version of the routes of a family.
 #[derive(Clone, Debug)]
 pub(super) struct Trie {
@@ -294,24 +333,46 @@ impl Trie {
         Self { root: Arc::new(core::array::from_fn(|_| Slot::default())) }
     }
 
-    /// The entry of the longest prefix that holds an address: its octets, and the same as in [`Route`].
+    /// The entry of the longest prefix that holds an address.
     #[inline]
-    pub(super) fn lookup<const OCTETS: usize>(&self, octets: [u8; OCTETS], key: u128) -> Entry {
+    pub(super) fn lookup<const OCTETS: usize>(&self, octets: &[u8; OCTETS]) -> Entry {
         let mut slot = &self.root[usize::from(octets[0])];
         let mut best = slot.entry();
-        for &octet in &octets[1..] {
-            let place = usize::from(octet);
-            slot = match slot {
-                Slot::End(_) => return best,
-                Slot::Full(_, all) => &all[place],
-                Slot::Leaf(_, all) => return all[place].or(best),
-                Slot::Few(_, few) => return few.get(octet).or(best),
-                Slot::Sparse(_, few) => few.get(octet),
-                Slot::Tail(_, tail) => return if tail.holds(key) { tail.entry } else { best },
-            };
-            best = slot.entry().or(best);
+        for depth in 1..OCTETS {
+            let (entry, next) = slot.step(depth, octets, best);
+            best = entry;
+            match next {
+                Some(next) => slot = next,
+                None => break,
+            }
         }
         best
+    }
+
+    /// [`lookup`](Self::lookup) for up to [`LANES`] addresses, level by level: memory is read for all of them at once,
+    /// and a branch guessed wrong finds what it depends on at hand.
+    #[inline]
+    pub(super) fn lookup_many<const OCTETS: usize>(&self, asked: &[[u8; OCTETS]]) -> [Entry; LANES] {
+        let mut found = [Entry::NONE; LANES];
+        let mut lanes = [Lane { slot: &self.root[0], at: 0 }; LANES];
+        let mut under_way = 0;
+        for (at, octets) in asked.iter().enumerate().take(LANES) {
+            let slot = &self.root[usize::from(octets[0])];
+            (lanes[at], found[at]) = (Lane { slot, at }, slot.entry());
+            under_way += 1;
+        }
+        for depth in 1..OCTETS {
+            for n in 0..mem::take(&mut under_way) {
+                let Lane { slot, at } = lanes[n];
+                let (entry, next) = slot.step(depth, &asked[at], found[at]);
+                found[at] = entry;
+                if let Some(slot) = next {
+                    lanes[under_way] = Lane { slot, at };
+                    under_way += 1;
+                }
+            }
+        }
+        found
     }
 
     /// Adds a route, or gives it another entry.
