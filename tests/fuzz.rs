@@ -6,8 +6,9 @@
 mod support;
 
 use selvedge::path::{Memory, Path, Tick, Verdict};
-use selvedge::tables::{FlowCache, PortId};
-use selvedge::wire::{Packet, Span};
+use selvedge::tables::{Action, FlowCache, PeerId, PortId};
+use selvedge::wire::{Packet, Prefix, Span};
+use std::net::Ipv4Addr;
 use support::frames::Ip;
 use support::*;
 
@@ -142,11 +143,24 @@ fn every_truncation_of_every_seed_is_survived() {
     }
 }
 
-/// What the path makes of a frame: verdict, and the bytes that leave.
-fn decide(path: &mut Path<'_>, port: PortId, frame: &[u8], careful: bool) -> (Verdict, Vec<u8>) {
+/// A chunk of packet memory with a frame in it.
+fn laid(frame: &[u8]) -> ([u8; 2048], Span) {
     let mut chunk = [0xa5; 2048];
     chunk[256..256 + frame.len()].copy_from_slice(frame);
-    let mut span = Span { head: 256, len: frame.len() as u16 };
+    (chunk, Span { head: 256, len: frame.len() as u16 })
+}
+
+/// What the path makes of a frame: verdict, and the bytes that leave.
+type Outcome = (Verdict, Vec<u8>);
+
+/// Of a packet that is dropped nothing is left to compare.
+fn outcome(verdict: Verdict, packet: &Packet<'_>) -> Outcome {
+    let left = if matches!(verdict, Verdict::Drop(_)) { Vec::new() } else { packet.bytes().to_vec() };
+    (verdict, left)
+}
+
+fn decide(path: &mut Path<'_>, port: PortId, frame: &[u8], careful: bool) -> Outcome {
+    let (mut chunk, mut span) = laid(frame);
     let mut packet = Packet::new(&mut chunk, &mut span);
     let verdict = match (port, careful) {
         (ACCESS, false) => path.outbound(port, &mut packet),
@@ -154,9 +168,33 @@ fn decide(path: &mut Path<'_>, port: PortId, frame: &[u8], careful: bool) -> (Ve
         (_, false) => path.inbound(&mut packet),
         (_, true) => path.careful_inbound(&mut packet),
     };
-    // of a packet that is dropped nothing is left to compare
-    let left = if matches!(verdict, Verdict::Drop(_)) { Vec::new() } else { packet.bytes().to_vec() };
-    (verdict, left)
+    outcome(verdict, &packet)
+}
+
+/// The same for the frames of a burst, as a worker does it: the first look at all, what they lack asked for together,
+/// then the second look at each, ten seconds apart.
+fn decide_burst(path: &mut Path<'_>, port: PortId, frames: &[Vec<u8>]) -> Vec<Outcome> {
+    let mut laid: Vec<_> = frames.iter().map(|frame| laid(frame)).collect();
+    let mut packets: Vec<_> = laid.iter_mut().map(|(chunk, span)| Packet::new(chunk, span)).collect();
+    let scout = |packet| if port == ACCESS { path.scout_outbound(packet) } else { path.scout_inbound(packet) };
+    let scouted: Vec<_> = packets.iter_mut().map(scout).collect();
+    assert!(path.takes_notes(), "the table is large");
+    for (packet, scouted) in packets.iter_mut().zip(&scouted) {
+        match port {
+            ACCESS => path.note_outbound(packet, *scouted),
+            _ => path.note_inbound(packet, *scouted),
+        }
+    }
+    path.ask_noted();
+    let decide = |(packet, scouted): (&mut Packet<'_>, _)| {
+        path.now.0 += 10_000_000_000;
+        let verdict = match port {
+            ACCESS => path.decide_outbound(port, packet, scouted),
+            _ => path.decide_inbound(packet, scouted),
+        };
+        outcome(verdict, packet)
+    };
+    packets.iter_mut().zip(scouted).map(decide).collect()
 }
 
 #[test]
@@ -179,5 +217,45 @@ fn the_fast_path_decides_as_the_careful_one() {
         let other = decide(&mut Path { tables: &tables, memory: &mut careful, now }, *port, &frame, true);
         assert_eq!(one, other, "packet {n} of seed {seed}: {frame:02x?}");
         assert_eq!(quick.partial_checksums, careful.partial_checksums, "packet {n} of seed {seed}");
+    }
+}
+
+/// With so many routes that misses of a burst are looked up together, and so small a cache that there are many.
+#[test]
+fn a_burst_is_decided_as_its_frames_one_by_one() {
+    let packets = number("SELVEDGE_FUZZ_PACKETS", if cfg!(debug_assertions) { 100_000 } else { 5_000_000 });
+    let seed = number("SELVEDGE_FUZZ_SEED", 0x5e1f_ed6e);
+    let (mut writer, mut dice, seeds) = (tables(), Dice(seed), seeds());
+    for n in 0..50_000u32 {
+        let elsewhere = Prefix::host(Ipv4Addr::from_bits(100 << 24 | n).into());
+        writer.set_route(elsewhere, Action::Encap(PeerId(n % 4)));
+    }
+    let mut versions = vec![writer.publish()];
+    writer.set_route("10.245.1.0/24".parse().unwrap(), Action::Encap(PeerId(1)));
+    versions.push(writer.publish());
+    let memory = || Memory::new(FlowCache::new(8, settings().hasher));
+    let (mut together, mut alone) = (memory(), memory());
+    let mut now = Tick(0);
+    for n in 0..packets / 64 {
+        let tables = &versions[usize::from(n > packets / 128)];
+        let port = [UNDERLAY, ACCESS][dice.below(2)];
+        let mut frames = Vec::new();
+        while frames.len() < 64 {
+            let (at, good) = &seeds[dice.below(seeds.len())];
+            if *at == port {
+                let mut frame = good.clone();
+                if dice.below(4) > 0 {
+                    mutate(&mut frame, &mut dice);
+                }
+                frames.push(frame);
+            }
+        }
+        let burst = decide_burst(&mut Path { tables, memory: &mut together, now }, port, &frames);
+        for (frame, one) in frames.iter().zip(burst) {
+            now.0 += 10_000_000_000;
+            let other = decide(&mut Path { tables, memory: &mut alone, now }, port, frame, true);
+            assert_eq!(one, other, "burst {n} of seed {seed}: {frame:02x?}");
+        }
+        assert_eq!(together.partial_checksums, alone.partial_checksums, "burst {n} of seed {seed}");
     }
 }

@@ -10,11 +10,11 @@ mod dir24;
 mod routes;
 
 use std::hint::black_box;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
 use routes::Set;
-use selvedge::tables::{Action, Fib, FibWriter, PeerId};
+use selvedge::tables::{Action, Fib, FibWriter, Packed, PeerId};
 use selvedge::wire::Prefix;
 
 /// As in the product: where the nodes lie is a good part of the time.
@@ -75,6 +75,44 @@ impl Table for Own {
     }
 }
 
+/// The same, asked by bursts, as the path asks.
+struct Together(Own);
+
+/// Frames that a worker takes at once.
+const BURST: usize = 64;
+
+impl Table for Together {
+    fn of(routes: &[(Prefix, u32)]) -> Self {
+        Self(Own::of(routes))
+    }
+
+    fn bytes(&self) -> usize {
+        self.0.bytes()
+    }
+
+    fn lookup(&self, addr: IpAddr) -> u32 {
+        let mut told = [Packed::NONE];
+        self.0.published.lookup_many(&[v4(addr)], &mut told);
+        told[0].peer().map_or(u32::MAX, |PeerId(row)| row)
+    }
+
+    fn ask(&self, addrs: &[IpAddr]) {
+        for burst in addrs.chunks(BURST) {
+            let (mut asked, mut told) = ([Ipv4Addr::UNSPECIFIED; BURST], [Packed::NONE; BURST]);
+            asked.iter_mut().zip(burst).for_each(|(asked, addr)| *asked = v4(*addr));
+            self.0.published.lookup_many(&asked[..burst.len()], &mut told);
+            black_box(&told);
+        }
+    }
+}
+
+fn v4(addr: IpAddr) -> Ipv4Addr {
+    match addr {
+        IpAddr::V4(a) => a,
+        IpAddr::V6(a) => unreachable!("{a} is asked of a table for IPv4"),
+    }
+}
+
 /// A table and its figures: ns a lookup and ns an update, of each round.
 struct Contestant {
     name: &'static str,
@@ -112,6 +150,7 @@ fn median(values: &mut [f64]) -> f64 {
 fn compare(set: &Set, rounds: usize) {
     let mut all = vec![Contestant::new::<Own>("this table", set)];
     if set.addresses[0].is_ipv4() {
+        all.push(Contestant::new::<Together>("this table, by bursts", set));
         all.push(Contestant::new::<dir24::Dir24>("DIR-24-8, static", set));
     }
     for addr in &set.addresses {

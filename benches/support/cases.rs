@@ -7,8 +7,9 @@ use super::rounds::{Bar, Bench, Case, Sample};
 use super::traffic::{Journey, Traffic};
 use super::world::{self, Size};
 use selvedge::path::{Memory, Scouted};
-use selvedge::tables::{Domain, FlowCache, Tables};
+use selvedge::tables::{Domain, FlowCache, Packed, Tables};
 use std::hint::black_box;
+use std::net::Ipv4Addr;
 use std::rc::Rc;
 
 /// What must become of the packets of a case.
@@ -120,23 +121,29 @@ pub(crate) fn misses(options: &Options) -> Vec<Case> {
     ]
 }
 
-/// What a miss costs alone: asked for, looked up, remembered.
+/// What a miss costs alone: asked for, looked up, remembered; a burst at a time, as the path does it.
 fn lookups(bar: Bar, options: &Options, tables: &Rc<Tables>, addresses: Vec<[u8; 4]>) -> Case {
     let (tables, mut cache) = (tables.clone(), memory(options).cache);
-    let (packets, mut at) = (options.packets as usize, 0);
+    let (packets, burst, mut at) = (options.packets as usize, options.burst as usize, 0);
+    let addresses: Vec<Ipv4Addr> =
+        addresses.into_iter().cycle().take(packets.max(1 << 20)).map(Ipv4Addr::from).collect();
     let round = move |bench: &mut Bench<'_>| {
+        let (epoch, mut missing, mut told) = (tables.epoch(), Vec::with_capacity(burst), vec![Packed::NONE; burst]);
+        at = if at + packets > addresses.len() { 0 } else { at };
+        let asked = &addresses[at..at + packets];
         let ticks = bench.meter.take(|| {
-            for n in 0..packets {
-                let dst = addresses[(at + n) % addresses.len()].into();
-                let epoch = tables.epoch();
-                if cache.get(Domain(0), dst, epoch).is_none()
-                    && let Some(action) = tables.lookup(Domain(0), dst.into())
-                {
-                    cache.put(Domain(0), dst, epoch, black_box(action));
+            for burst in asked.chunks(burst) {
+                missing.clear();
+                missing.extend(burst.iter().filter(|dst| cache.get(Domain(0), **dst, epoch).is_none()));
+                tables.lookup_many(&missing, &mut told);
+                for (dst, advice) in missing.iter().zip(&told) {
+                    if let Some(action) = advice.unpack() {
+                        cache.put(Domain(0), *dst, epoch, black_box(action));
+                    }
                 }
             }
         });
-        at = (at + packets) % addresses.len();
+        at += packets;
         Sample { ticks, items: packets as u64 }
     };
     Case { name: "miss/lookup".into(), bar, round: Box::new(round) }

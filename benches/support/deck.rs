@@ -95,6 +95,16 @@ impl Way<'_> {
             let mut packet = pool.packet(frame);
             *scouted = if UNDERLAY { path.scout_inbound(&mut packet) } else { path.scout_outbound(&mut packet) };
         }
+        if path.takes_notes() {
+            for (frame, scouted) in frames.iter_mut().zip(self.scouted.iter()) {
+                let mut packet = pool.packet(frame);
+                match UNDERLAY {
+                    true => path.note_inbound(&mut packet, *scouted),
+                    false => path.note_outbound(&mut packet, *scouted),
+                }
+            }
+            path.ask_noted();
+        }
         for (frame, scouted) in frames.iter_mut().zip(self.scouted.iter()) {
             let mut packet = pool.packet(frame);
             let verdict = if UNDERLAY {

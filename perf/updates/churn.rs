@@ -10,6 +10,7 @@ use selvedge::control::source::Change;
 use selvedge::tables::handover::Publisher;
 use selvedge::wire::Prefix;
 
+use super::stall::Stalls;
 use super::world::{Control, PODS, pod, route};
 
 /// Of as many changes of a pod that is there, one takes it away; the others move it.
@@ -34,6 +35,19 @@ pub(crate) struct Changed {
     pub(crate) adoption: Histogram<u64>,
     /// Nanoseconds from when a version's oldest change was due until the worker uses it.
     pub(crate) visible: Histogram<u64>,
+    /// Changes, publishing included, that took so long that the machine must have stopped.
+    pub(crate) stalls: Stalls,
+}
+
+/// How a while of changes is to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    /// Changes a second; with 0 there are none, and the time is spent on waiting for one as ever.
+    pub(crate) rate: f64,
+    /// Between two published versions.
+    pub(crate) every: Duration,
+    /// What counts as a stall.
+    pub(crate) stall: Duration,
 }
 
 impl Changed {
@@ -60,9 +74,8 @@ impl Churn {
         Self { control, publisher, there: vec![true; pods], random: Xoshiro256PlusPlus::seed_from_u64(seed) }
     }
 
-    /// Makes `rate` changes a second, each when it is due, and publishes them every `every`, until told to stop.
-    pub(crate) fn run(&mut self, rate: f64, every: Duration, stop: &AtomicBool) -> Changed {
-        let start = Instant::now();
+    /// Makes changes, each when it is due, and publishes them, until told to stop. Sets `running` when it begins.
+    pub(crate) fn run(&mut self, pace: Pace, running: &AtomicBool, stop: &AtomicBool) -> Changed {
         let mut out = Changed {
             changes: 0,
             versions: 0,
@@ -70,12 +83,19 @@ impl Churn {
             busy: Duration::ZERO,
             adoption: histogram(),
             visible: histogram(),
+            stalls: Stalls::longer_than(pace.stall),
         };
-        let due = |n: u64| start + Duration::from_secs_f64(n as f64 / rate);
-        let (mut publish_at, mut oldest, mut under) = (start + every, 0, None);
+        running.store(true, Ordering::Relaxed);
+        let start = Instant::now();
+        let due = |n: u64| match pace.rate {
+            0.0 => None,
+            rate => Some(start + Duration::from_secs_f64(n as f64 / rate)),
+        };
+        let (mut publish_at, mut oldest, mut under) = (start + pace.every, 0, None);
         while !stop.load(Ordering::Relaxed) {
             let now = Instant::now();
-            if due(out.changes) <= now {
+            out.stalls.look((now - start).as_nanos() as u64);
+            if due(out.changes).is_some_and(|due| due <= now) {
                 self.change();
                 out.changes += 1;
                 out.busy += now.elapsed();
@@ -87,8 +107,8 @@ impl Churn {
                 self.publisher.publish(tables);
                 out.busy += began.elapsed();
                 out.versions += 1;
-                under.get_or_insert(Under { epoch, began, oldest: due(oldest) });
-                (publish_at, oldest) = (now.max(publish_at) + every, out.changes);
+                under = under.or(due(oldest).map(|oldest| Under { epoch, began, oldest }));
+                (publish_at, oldest) = (now.max(publish_at) + pace.every, out.changes);
             }
             self.watch(&mut under, &mut out);
         }
@@ -124,7 +144,9 @@ impl Churn {
     }
 }
 
-/// Of nanoseconds, to a thousandth, up to a minute.
+/// Of nanoseconds, to a thousandth, up to a minute. Its pages are there before anything is timed.
 pub(crate) fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("legal bounds")
+    let mut histogram = Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("legal bounds");
+    histogram.reset();
+    histogram
 }

@@ -1,16 +1,14 @@
-//! What routes cost before the first packet: time to load, and memory.
+//! What a start with many routes takes, before the first packet.
 
 use std::fmt::Write;
 use std::time::Instant;
 
-use allocation_counter::measure;
 use selvedge::config::Config;
+use selvedge::control::Target;
 use selvedge::control::source::file::listing;
-use selvedge::control::{Route, Target};
-use selvedge::tables::{Action, PeerId};
 use toml::de::DeTable;
 
-use super::world::{Control, PODS, node, pod, rib, routes, writer};
+use super::world::{Control, PODS, node, pod};
 
 /// Milliseconds of each step.
 #[derive(Clone, Copy, Debug)]
@@ -60,36 +58,4 @@ pub(crate) fn start(text: &str) -> Start {
     let took = millis(began);
     assert_eq!((tables.epoch(), control.routes()), (1, config.routes.len()));
     Start { toml, config: config_took, tables: took }
-}
-
-/// Bytes that a million pod routes take.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Memory {
-    /// What workers read: one published version.
-    pub(crate) published: i64,
-    /// What only the writer of the tables has.
-    pub(crate) writer: i64,
-    /// All candidates of all sources.
-    pub(crate) rib: i64,
-    /// The routes of the configuration as such.
-    pub(crate) config: i64,
-}
-
-pub(crate) fn memory(pods: usize) -> Memory {
-    let all: Vec<Route> = routes(pods);
-    let config = (all.len() * size_of::<Route>()) as i64;
-    let mut held = None;
-    let both = measure(|| {
-        let mut writer = writer();
-        for n in 0..pods {
-            writer.set_route(all[pods.div_ceil(PODS) + n].prefix, Action::Encap(PeerId((n / PODS) as u32)));
-        }
-        held = Some((writer.publish(), writer));
-    });
-    let (tables, writer) = held.expect("just made");
-    let writer = -measure(|| drop(writer)).bytes_current;
-    drop(tables);
-    let mut base = rib();
-    let rib = measure(|| listing(&all).for_each(|event| drop(base.apply(event)))).bytes_current;
-    Memory { published: both.bytes_current - writer, writer, rib, config }
 }

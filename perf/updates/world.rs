@@ -100,9 +100,7 @@ impl Control {
     }
 
     pub(crate) fn take(&mut self, event: Event) {
-        for outcome in self.rib.apply(event) {
-            self.compiler.follow(&outcome, &state);
-        }
+        self.rib.apply(event, |outcome| self.compiler.follow(&outcome, &state));
     }
 
     pub(crate) fn change(&mut self, change: Change) {

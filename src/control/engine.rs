@@ -113,6 +113,11 @@ impl Engine {
         self.publish();
     }
 
+    /// The map in force, sorted by prefix.
+    pub fn routes(&self) -> impl Iterator<Item = Route> + '_ {
+        self.rib.routes()
+    }
+
     /// Waits until the kernel has something new to say. Cancel-safe.
     pub async fn changed(&mut self) -> Changes {
         self.keeper.changed().await
@@ -207,9 +212,7 @@ impl Engine {
     fn take(&mut self, events: impl Iterator<Item = Event>) {
         let keeper = &self.keeper;
         for event in events {
-            for outcome in self.rib.apply(event) {
-                self.compiler.follow(&outcome, &|key| keeper.state(key));
-            }
+            self.rib.apply(event, |outcome| self.compiler.follow(&outcome, &|key| keeper.state(key)));
         }
     }
 

@@ -4,6 +4,7 @@ pub mod compile;
 pub mod engine;
 pub mod keeper;
 pub mod rib;
+mod shared;
 pub mod source;
 
 use core::net::IpAddr;

@@ -6,134 +6,220 @@
 //! then the careful path takes it from the start, and finds the reason if it is to be dropped. Only what somebody who
 //! means harm sends most easily is [refused](super::refuse) at once.
 //!
-//! What is inlined by force is called once: in a loop over a burst, where calls and their spilled registers would cost a
-//! tenth of the time.
+//! What is inlined by force is called in a loop over a burst, where calls and their spilled registers would cost a tenth
+//! of the time; and once more, out of line, for packets whose addresses the tables have to be asked about.
 
 use core::net::Ipv4Addr;
 
-use zerocopy::{IntoBytes, transmute_mut};
+use zerocopy::{FromBytes, IntoBytes, transmute_ref};
 
 use super::parse::{Ip, is_forwardable};
-use super::scout::Scouted;
+use super::scout::{Scouted, Shape};
 use super::{Journey, Path, Verdict, domain_of, partial};
-use crate::tables::{Domain, Packed, PeerId, PortId, Way};
+use crate::tables::{Domain, Packed, Way};
 use crate::wire::checksum::Sum;
 use crate::wire::ipv4::{self, Words};
-use crate::wire::{Ethernet, Ipv4, OuterV4, Packet, StackV4, eth, flow, outer, stack};
+use crate::wire::{OuterV4, Packet, StackV4, eth, flow, outer, stack};
 
 /// Bytes that encapsulation adds to a frame.
 pub(super) const GROWTH: usize = outer::LEN_V4 - eth::LEN;
 
-/// How a packet leaves.
-#[derive(Clone, Copy)]
-enum Exit<'t> {
-    Tunnel(&'t Way),
-    Plain(PortId, &'t Ethernet),
-}
+/// Bytes from the front of all headers to the end of the ports.
+const REACH: usize = stack::LEN + 4;
 
-impl<'t> Path<'t> {
+impl Path<'_> {
+    /// A VXLAN frame.
     #[inline(always)]
     pub(super) fn fast_inbound(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Option<Verdict> {
-        if !scouted.plain {
-            return None;
+        if scouted.is_known() {
+            self.known_inbound(pkt, scouted)
+        } else {
+            pkt.aside(|pkt| self.unknown_inbound(pkt, scouted))
         }
-        let head = pkt.headroom();
-        let (front, rest) = pkt.reach::<{ stack::LEN }>(0)?;
-        let frame: &mut StackV4 = transmute_mut!(front);
-        let (ip, overlay) = (frame.ip.words(), scouted.overlay);
-        let domain = domain_of(overlay);
-        let (src, new_src) = self.consult(domain, ip.source(), scouted.src);
-        let sender = match src.peer() {
-            Some(id) if self.tables.peer(id).is_some_and(|p| p.sends(overlay, frame.outer.ip.source())) => id,
-            _ => return self.refuse_sender(overlay, &frame.outer),
-        };
-        let (dst, new_dst) = self.consult(domain, ip.destination(), scouted.dst);
-        if dst.is_none() {
-            return self.refuse_inbound(ip, &frame.outer, rest);
-        }
-        let exit = self.exit(ip, dst, Some(sender))?;
-        let ports = self.transport(ip, &frame.ip, rest)?;
-        if new_src {
-            self.remember(domain, ip.source(), src);
-        }
-        if new_dst {
-            self.remember(domain, ip.destination(), dst);
-        }
-        if frame.outer.udp.checksum != [0, 0] {
-            verify_outer(frame, rest)?;
-        }
-        frame.ip.decrement_ttl();
-        let total = ip.total_len();
-        Some(match exit {
-            Exit::Tunnel(way) => {
-                // one stack of headers takes the place of another: the packet stays where it is
-                put_on(&mut frame.outer, way, ip, ports);
-                pkt.set_span(head, outer::LEN_V4 + usize::from(total));
-                Verdict::Send(way.port, Journey::Transit)
-            }
-            Exit::Plain(port, header) => {
-                frame.outer.inner = *header;
-                pkt.set_span(head + GROWTH, eth::LEN + usize::from(total));
-                Verdict::Send(port, Journey::Decap)
-            }
-        })
     }
 
-    #[inline(always)]
-    pub(super) fn fast_outbound(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Option<Verdict> {
-        if !scouted.plain {
+    /// A frame that is not plain, or whose addresses the cache does not both know.
+    #[inline(never)]
+    fn unknown_inbound(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Option<Verdict> {
+        if !scouted.shape.is_plain() {
             return None;
         }
+        let frame = StackV4::ref_from_prefix(pkt.reach_all::<REACH>(0)?).ok()?.0;
+        let (ip, overlay, from) = (frame.ip.words(), scouted.shape.overlay(), frame.outer.ip.source());
+        let scouted = self.consult_source(domain_of(overlay), ip, scouted);
+        if !self.tables.is_sender(scouted.src(), overlay, from) {
+            return self.refuse_sender(overlay, from);
+        }
+        let scouted = self.consult_destination(domain_of(overlay), ip, scouted);
+        self.known_inbound(pkt, scouted)
+    }
+
+    /// A plain frame of which the advice for both addresses is there: from the cache, or else from the tables, as far as
+    /// they have any.
+    #[inline(always)]
+    fn known_inbound(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Option<Verdict> {
+        let (src, dst, shape, overlay) = (scouted.src(), scouted.dst(), scouted.shape, scouted.shape.overlay());
         let head = pkt.headroom();
-        let (front, rest) = pkt.reach::<{ stack::LEN }>(GROWTH)?;
-        let frame: &mut StackV4 = transmute_mut!(front);
+        let room = pkt.reach_all::<REACH>(0)?;
+        let frame = StackV4::ref_from_prefix(room).ok()?.0;
+        let (from, tables) = (frame.outer.ip.source(), self.tables);
+        let domain = domain_of(overlay);
+        if !tables.is_sender(src, overlay, from) {
+            return self.refuse_sender(overlay, from);
+        }
+        if dst.is_none() {
+            return self.refuse_inbound(frame.ip.words(), shape);
+        }
+        if dst.is_encap() {
+            let way = tables.peer_of(dst)?.way.as_ref()?;
+            let ip = frame.ip.words();
+            let total = ip.total_len();
+            if ip.ttl() <= 1 || total > way.mtu || src == dst {
+                return None;
+            }
+            let ports = ports(shape, room)?;
+            self.settle(domain, scouted, room)?;
+            let frame = StackV4::mut_from_prefix(room).ok()?.0;
+            frame.ip.decrement_ttl();
+            // one stack of headers takes the place of another: the packet stays where it is
+            put_on(&mut frame.outer, way, ip, ports);
+            pkt.set_span(head, outer::LEN_V4 + usize::from(total));
+            Some(Verdict::Send(way.port, Journey::Transit))
+        } else {
+            let hop = tables.hop_of(dst)?;
+            let (header, mtu) = hop.way.as_ref()?;
+            let total = frame.ip.total_len.get();
+            if frame.ip.ttl <= 1 || total > *mtu {
+                return None;
+            }
+            self.settle(domain, scouted, room)?;
+            let frame = StackV4::mut_from_prefix(room).ok()?.0;
+            frame.ip.decrement_ttl();
+            frame.outer.inner = *header;
+            pkt.set_span(head + GROWTH, eth::LEN + usize::from(total));
+            Some(Verdict::Send(hop.port, Journey::Decap))
+        }
+    }
+
+    /// A frame from the access side.
+    #[inline(always)]
+    pub(super) fn fast_outbound(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Option<Verdict> {
+        if scouted.is_known() {
+            self.known_outbound(pkt, scouted)
+        } else {
+            pkt.aside(|pkt| self.unknown_outbound(pkt, scouted))
+        }
+    }
+
+    /// A frame that is not plain, or whose addresses the cache does not both know.
+    #[inline(never)]
+    fn unknown_outbound(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Option<Verdict> {
+        if !scouted.shape.is_plain() {
+            return None;
+        }
+        let frame = StackV4::ref_from_prefix(pkt.reach_all::<REACH>(GROWTH)?).ok()?.0;
         let ip = frame.ip.words();
-        let (src, new_src) = self.consult(Domain(0), ip.source(), scouted.src);
+        let scouted = self.consult_source(Domain(0), ip, scouted);
+        let src = scouted.src();
         if src.hop().is_none() && !self.may_send(ip, src) {
             return self.refuse_source(src);
         }
-        let (dst, new_dst) = self.consult(Domain(0), ip.destination(), scouted.dst);
-        if dst.is_none() {
-            return self.refuse_route(ip, rest);
-        }
-        let exit = self.exit(ip, dst, None)?;
-        let ports = self.transport(ip, &frame.ip, rest)?;
-        if new_src {
-            self.remember(Domain(0), ip.source(), src);
-        }
-        if new_dst {
-            self.remember(Domain(0), ip.destination(), dst);
-        }
-        frame.ip.decrement_ttl();
-        let total = ip.total_len();
-        Some(match exit {
-            Exit::Tunnel(way) => {
-                put_on(&mut frame.outer, way, ip, ports);
-                pkt.set_span(head - GROWTH, outer::LEN_V4 + usize::from(total));
-                Verdict::Send(way.port, Journey::Encap)
-            }
-            Exit::Plain(port, header) => {
-                frame.outer.inner = *header;
-                pkt.set_span(head, eth::LEN + usize::from(total));
-                Verdict::Send(port, Journey::Native)
-            }
-        })
+        let scouted = self.consult_destination(Domain(0), ip, scouted);
+        self.known_outbound(pkt, scouted)
     }
 
-    /// What the cache knew of an address, or else what the tables say; and whether the cache is to learn it, should the
-    /// packet be let in: strangers write nothing there.
+    /// As [`Path::known_inbound`].
     #[inline(always)]
-    fn consult(&mut self, domain: Domain, addr: Ipv4Addr, known: Packed) -> (Packed, bool) {
-        if known.is_none() { self.consult_tables(domain, addr) } else { (known, false) }
+    fn known_outbound(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Option<Verdict> {
+        let (src, dst, shape) = (scouted.src(), scouted.dst(), scouted.shape);
+        let head = pkt.headroom();
+        let room = pkt.reach_all::<REACH>(GROWTH)?;
+        let frame = StackV4::ref_from_prefix(room).ok()?.0;
+        let tables = self.tables;
+        if src.hop().is_none() && !self.may_send(frame.ip.words(), src) {
+            return self.refuse_source(src);
+        }
+        if dst.is_none() {
+            return self.refuse_route(frame.ip.words(), shape);
+        }
+        if dst.is_encap() {
+            let way = tables.peer_of(dst)?.way.as_ref()?;
+            let ip = frame.ip.words();
+            let total = ip.total_len();
+            if ip.ttl() <= 1 || total > way.mtu {
+                return None;
+            }
+            let ports = ports(shape, room)?;
+            self.settle(Domain(0), scouted, room)?;
+            let frame = StackV4::mut_from_prefix(room).ok()?.0;
+            frame.ip.decrement_ttl();
+            put_on(&mut frame.outer, way, ip, ports);
+            pkt.set_span(head - GROWTH, outer::LEN_V4 + usize::from(total));
+            Some(Verdict::Send(way.port, Journey::Encap))
+        } else {
+            let hop = tables.hop_of(dst)?;
+            let (header, mtu) = hop.way.as_ref()?;
+            let total = frame.ip.total_len.get();
+            if frame.ip.ttl <= 1 || total > *mtu {
+                return None;
+            }
+            self.settle(Domain(0), scouted, room)?;
+            let frame = StackV4::mut_from_prefix(room).ok()?.0;
+            frame.ip.decrement_ttl();
+            frame.outer.inner = *header;
+            pkt.set_span(head, eth::LEN + usize::from(total));
+            Some(Verdict::Send(hop.port, Journey::Native))
+        }
+    }
+
+    /// What few packets need before they leave: unfinished checksums are finished, the cache learns what the tables said,
+    /// an outer checksum is verified.
+    #[inline(always)]
+    fn settle(&mut self, domain: Domain, scouted: Scouted, room: &mut [u8]) -> Option<()> {
+        if scouted.shape.has(Shape::UNSETTLED) { self.settle_rest(domain, scouted, room) } else { Some(()) }
     }
 
     #[inline(never)]
-    fn consult_tables(&mut self, domain: Domain, addr: Ipv4Addr) -> (Packed, bool) {
-        if !is_forwardable(addr) {
-            return (Packed::NONE, false);
+    fn settle_rest(&mut self, domain: Domain, scouted: Scouted, room: &mut [u8]) -> Option<()> {
+        let shape = scouted.shape;
+        let (front, rest) = room.split_first_chunk_mut::<{ stack::LEN }>()?;
+        let frame: &StackV4 = transmute_ref!(&*front);
+        let ip = frame.ip.words();
+        if shape.has(Shape::UNFINISHED) {
+            let payload = rest.get_mut(..usize::from(ip.total_len()) - ipv4::LEN)?;
+            self.finish(payload, frame.ip.addresses(), &Ip::of(&frame.ip));
         }
-        let advice = self.ask(domain, addr);
-        (advice, !advice.is_none())
+        if shape.has(Shape::NEW_SRC) {
+            self.remember(domain, ip.source(), scouted.src());
+        }
+        if shape.has(Shape::NEW_DST) {
+            self.remember(domain, ip.destination(), scouted.dst());
+        }
+        if shape.has(Shape::CHECKED) { verify_outer(frame, rest) } else { Some(()) }
+    }
+
+    /// Asks the tables about a source address that the cache does not know. It is to learn what they say, should the
+    /// packet be let in: strangers write nothing there.
+    #[inline(always)]
+    fn consult_source(&mut self, domain: Domain, ip: Words, scouted: Scouted) -> Scouted {
+        if !scouted.src().is_none() {
+            return scouted;
+        }
+        scouted.with_src(self.consult_tables(domain, ip.source()))
+    }
+
+    /// The same for a destination.
+    #[inline(always)]
+    fn consult_destination(&mut self, domain: Domain, ip: Words, scouted: Scouted) -> Scouted {
+        if !scouted.dst().is_none() {
+            return scouted;
+        }
+        scouted.with_dst(self.consult_tables(domain, ip.destination()))
+    }
+
+    #[inline(never)]
+    fn consult_tables(&mut self, domain: Domain, addr: Ipv4Addr) -> Packed {
+        if is_forwardable(addr) { self.ask(domain, addr) } else { Packed::NONE }
     }
 
     /// Lets the cache know what the tables said.
@@ -149,40 +235,12 @@ impl<'t> Path<'t> {
     fn may_send(&self, ip: Words, src: Packed) -> bool {
         if src.is_none() { is_forwardable(ip.source()) } else { !self.is_watched(src) }
     }
+}
 
-    /// The way out of a packet that is simply to be forwarded.
-    #[inline(always)]
-    fn exit(&self, ip: Words, advice: Packed, sender: Option<PeerId>) -> Option<Exit<'t>> {
-        if ip.ttl() <= 1 {
-            return None;
-        }
-        let tables = self.tables;
-        let (exit, mtu) = if let Some(peer) = advice.peer() {
-            if sender == Some(peer) {
-                return None;
-            }
-            let way = tables.peer(peer)?.way.as_ref()?;
-            (Exit::Tunnel(way), way.mtu)
-        } else {
-            let hop = tables.hop(advice.hop()?)?;
-            let (header, mtu) = hop.way.as_ref()?;
-            (Exit::Plain(hop.port, header), *mtu)
-        };
-        (ip.total_len() <= mtu).then_some(exit)
-    }
-
-    /// The transport header: its ports, if it has some that count. If its checksum is unfinished it is finished.
-    #[inline(always)]
-    fn transport(&mut self, ip: Words, header: &Ipv4, rest: &mut [u8]) -> Option<[u8; 4]> {
-        if ip.is_fragment() || !flow::has_ports(ip.protocol()) {
-            return Some([0; 4]);
-        }
-        let payload_len = usize::from(ip.total_len()) - ipv4::LEN;
-        if partial::may_be_partial(ip, payload_len, rest)? {
-            self.finish(rest.get_mut(..payload_len)?, header.addresses(), &Ip::of(header));
-        }
-        rest.first_chunk().copied()
-    }
+/// The ports, if the payload begins with some that count; zeroes otherwise.
+#[inline(always)]
+fn ports(shape: Shape, room: &[u8]) -> Option<[u8; 4]> {
+    if shape.has(Shape::PORTS) { Some(*room.first_chunk::<REACH>()?.last_chunk()?) } else { Some([0; 4]) }
 }
 
 /// Writes a peer's headers in front of an IP packet.

@@ -107,7 +107,7 @@ pub(super) fn push_outer(way: &Way, tos: u8, pkt: &mut Packet<'_>) -> Result<(),
 }
 
 /// Writes a peer's headers in front of an IP packet of `len` bytes.
-#[inline]
+#[inline(always)]
 pub(super) fn put_on(room: &mut OuterV4, way: &Way, source_port: u16, len: u16, tos: u8) {
     *room = way.header;
     room.stamp(len, source_port, tos & way.tos_mask);

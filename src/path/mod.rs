@@ -5,8 +5,8 @@
 //! and every rule about what may pass stands in it.
 //!
 //! In front of both stands a fast path for frames of the plainest shape, which looks at a burst twice: [`Path::scout_inbound`]
-//! and [`Path::scout_outbound`] at all its frames, then [`Path::decide_inbound`] and [`Path::decide_outbound`]. Whatever it
-//! does not decide goes the careful way from the start, and what it decides the careful way would have decided to the byte.
+//! and [`Path::scout_outbound`] at all its frames, then [`Path::decide_inbound`] and [`Path::decide_outbound`]. Between the
+//! looks a large table is asked for all that the cache did not know ([`Path::ask_noted`]). Whatever it does not decide goes the careful way from the start, and what it decides the careful way would have decided to the byte.
 //! A new rule must therefore be asked there, too; `tests/fuzz.rs` compares the two on millions of packets.
 
 mod ask;
@@ -155,7 +155,7 @@ impl Path<'_> {
     pub fn decide_outbound(&mut self, port: PortId, pkt: &mut Packet<'_>, scouted: Scouted) -> Verdict {
         match self.fast_outbound(pkt, scouted) {
             Some(verdict) => verdict,
-            None => self.careful_outbound(port, pkt),
+            None => pkt.aside(|pkt| self.careful_outbound(port, pkt)),
         }
     }
 
@@ -164,7 +164,7 @@ impl Path<'_> {
     pub fn decide_inbound(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Verdict {
         match self.fast_inbound(pkt, scouted) {
             Some(verdict) => verdict,
-            None => self.careful_inbound(pkt),
+            None => pkt.aside(|pkt| self.careful_inbound(pkt)),
         }
     }
 

@@ -8,7 +8,7 @@
 use super::parse::Ip;
 use crate::drops::DropReason;
 use crate::wire::checksum::{Sum, pseudo_v4};
-use crate::wire::ipv4::{Words, protocol};
+use crate::wire::ipv4::{self, Words, protocol};
 
 /// Offset of the checksum in a TCP header (RFC 9293 §3.1).
 const TCP_CHECKSUM: usize = 16;
@@ -37,21 +37,25 @@ pub(super) fn finish(payload: &mut [u8], addresses: &[u8; 8], ip: &Ip) -> bool {
     true
 }
 
-/// May the transport checksum of a TCP or UDP packet be partial? Says yes for every one that is, and rarely else. `rest`
-/// begins behind the IP header and may be longer than the payload; `None` says that the payload is too short.
+/// Bytes of a transport header up to the end of its checksum, whichever it is.
+pub(super) const REACH: usize = TCP_CHECKSUM + 2;
+
+/// The front of what follows a plain IP header, which may be more than the packet has.
+pub(super) type Transport = [u8; REACH];
+
+/// May the transport checksum of a TCP or UDP packet be partial? Says yes for every one that is, and rarely else; `None`
+/// if the packet ends before its checksum does.
 #[inline(always)]
-pub(super) fn may_be_partial(ip: Words, payload_len: usize, rest: &[u8]) -> Option<bool> {
-    let front = rest.first_chunk::<{ TCP_CHECKSUM + 2 }>()?;
-    let field = |at: usize| u16::from_ne_bytes([front[at], front[at + 1]]);
-    let (at, field) = match ip.protocol() {
-        protocol::TCP => (TCP_CHECKSUM, field(TCP_CHECKSUM)),
-        _ => (UDP_CHECKSUM, field(UDP_CHECKSUM)),
+pub(super) fn may_be_partial(ip: Words, transport: &Transport) -> Option<bool> {
+    let at = match ip.protocol() {
+        protocol::TCP => TCP_CHECKSUM,
+        _ => UDP_CHECKSUM,
     };
-    if payload_len < at + 2 {
+    if usize::from(ip.total_len()) < ipv4::LEN + at + 2 {
         return None;
     }
-    let pseudo = pseudo_v4(&ip.addresses().to_le_bytes(), ip.protocol(), payload_len as u16);
-    Some(pseudo.may_fold_to(field.to_ne_bytes()))
+    let field = transport.get(at..)?.first_chunk()?;
+    Some(ip.pseudo_may_fold_to(*field))
 }
 
 /// The field already holds the pseudo-header's sum: what is missing is the complement of the sum over everything,

@@ -3,18 +3,19 @@
 //! Each says what the careful path would say of a frame that the first look found plain, or nothing. They are told apart
 //! from it by nothing but speed, and `tests/fuzz.rs` holds them to that.
 
+use core::net::Ipv4Addr;
+
 use super::parse::{is_forwardable, is_unicast};
-use super::{Path, Verdict, partial};
+use super::scout::Shape;
+use super::{Path, Verdict};
 use crate::drops::DropReason;
 use crate::tables::{OverlayId, Packed};
-use crate::wire::ipv4::{self, Words};
-use crate::wire::{OuterV4, flow};
+use crate::wire::ipv4::Words;
 
 impl Path<'_> {
     /// A VXLAN packet whose inner source is not behind the node that sent it.
     #[inline(never)]
-    pub(super) fn refuse_sender(&self, id: OverlayId, outer: &OuterV4) -> Option<Verdict> {
-        let from = outer.ip.source();
+    pub(super) fn refuse_sender(&self, id: OverlayId, from: Ipv4Addr) -> Option<Verdict> {
         if !is_unicast(from) || self.tables.vteps().is_ours(from) {
             return Some(Verdict::Drop(DropReason::OuterMartian));
         }
@@ -33,16 +34,14 @@ impl Path<'_> {
 
     /// A VXLAN packet to nowhere, if it is not for its checksum that it must be dropped.
     #[inline(never)]
-    pub(super) fn refuse_inbound(&self, ip: Words, outer: &OuterV4, rest: &[u8]) -> Option<Verdict> {
-        if outer.udp.checksum == [0, 0] { self.refuse_route(ip, rest) } else { None }
+    pub(super) fn refuse_inbound(&self, ip: Words, shape: Shape) -> Option<Verdict> {
+        if shape.has(Shape::CHECKED) { None } else { self.refuse_route(ip, shape) }
     }
 
     /// A packet to nowhere. One whose checksum may be unfinished is left to the careful path, which counts such.
     #[inline(never)]
-    pub(super) fn refuse_route(&self, ip: Words, rest: &[u8]) -> Option<Verdict> {
-        let payload_len = usize::from(ip.total_len()) - ipv4::LEN;
-        let transport = !ip.is_fragment() && flow::has_ports(ip.protocol());
-        if transport && partial::may_be_partial(ip, payload_len, rest)? {
+    pub(super) fn refuse_route(&self, ip: Words, shape: Shape) -> Option<Verdict> {
+        if shape.has(Shape::UNFINISHED) {
             return None;
         }
         let forwardable = is_forwardable(ip.source()) && is_forwardable(ip.destination());

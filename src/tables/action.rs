@@ -16,6 +16,8 @@ pub enum Action {
 /// Bits for the row; the two above say what kind of row it is.
 const ROW_BITS: u32 = 30;
 const ROW: u32 = (1 << ROW_BITS) - 1;
+const ENCAP: u32 = 1 << ROW_BITS;
+const DELIVER: u32 = 2 << ROW_BITS;
 
 impl Action {
     /// The action in 32 bits, never 0: tables and caches use 0 for "none". Rows are below 2³⁰, which is more than any
@@ -63,6 +65,24 @@ impl Packed {
         if self.0 >> ROW_BITS == 1 { Some(PeerId(self.0 & ROW)) } else { None }
     }
 
+    /// True for a peer to encapsulate for, if it is an action at all.
+    #[inline(always)]
+    pub const fn is_encap(self) -> bool {
+        self.0 < DELIVER
+    }
+
+    /// The row of the peer; of anything else a number that is beyond every table, 2³⁰ or more.
+    #[inline(always)]
+    pub(super) const fn peer_row(self) -> u32 {
+        self.0.wrapping_sub(ENCAP)
+    }
+
+    /// The row of the next hop; of anything else a number that is beyond every table, 2³⁰ or more.
+    #[inline(always)]
+    pub(super) const fn hop_row(self) -> u32 {
+        self.0.wrapping_sub(DELIVER)
+    }
+
     /// The next hop to deliver to.
     #[inline]
     pub const fn hop(self) -> Option<HopId> {
@@ -73,6 +93,30 @@ impl Packed {
     #[inline]
     pub const fn unpack(self) -> Option<Action> {
         Action::unpack(self.0)
+    }
+}
+
+/// Two of them in one word.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct PackedPair(u64);
+
+impl PackedPair {
+    /// Both.
+    #[inline(always)]
+    pub const fn new(first: Packed, second: Packed) -> Self {
+        Self(first.0 as u64 | (second.0 as u64) << 32)
+    }
+
+    /// The first.
+    #[inline(always)]
+    pub const fn first(self) -> Packed {
+        Packed(self.0 as u32)
+    }
+
+    /// The second.
+    #[inline(always)]
+    pub const fn second(self) -> Packed {
+        Packed((self.0 >> 32) as u32)
     }
 }
 
@@ -93,8 +137,15 @@ mod tests {
             for action in [Action::Encap(PeerId(row)), Action::Deliver(HopId(row)), Action::Local] {
                 assert_ne!(action.pack(), 0);
                 assert_eq!(Action::unpack(action.pack()), Some(action));
+                let packed = Packed::from(Some(action));
+                assert_eq!(packed.peer(), Some(packed.peer_row()).filter(|row| *row <= ROW).map(PeerId));
+                assert_eq!(packed.hop(), Some(packed.hop_row()).filter(|row| *row <= ROW).map(HopId));
+                assert_eq!(packed.is_encap(), packed.peer().is_some());
+                let pair = PackedPair::new(packed, Packed(row));
+                assert_eq!((pair.first(), pair.second()), (packed, Packed(row)));
             }
         }
         assert_eq!(Action::unpack(0), None);
+        assert!(Packed::NONE.peer_row() > ROW && Packed::NONE.hop_row() > ROW);
     }
 }

@@ -7,15 +7,20 @@ use super::{Action, Packed};
 
 const WAYS: usize = 4;
 
+/// One field of all ways: a vector, and aligned as one, so that it needs no instruction to be loaded by.
+#[derive(Clone, Copy, Default)]
+#[repr(align(16))]
+struct Lane([u32; WAYS]);
+
 /// Four entries: one cache line. An address of a domain is in one way at most.
 #[derive(Clone, Copy, Default)]
 #[repr(C, align(64))]
 struct Set {
-    addrs: [u32; WAYS],
-    domains: [u32; WAYS],
+    addrs: Lane,
+    domains: Lane,
     /// In which each entry was last known to hold; 0 in a way that was never written.
-    epochs: [u32; WAYS],
-    actions: [u32; WAYS],
+    epochs: Lane,
+    actions: Lane,
 }
 
 const _: () = assert!(size_of::<Set>() == 64);
@@ -25,10 +30,12 @@ impl Set {
     #[inline(always)]
     fn get(&self, domain: Domain, addr: Ipv4Addr, epoch: u32) -> Packed {
         let (addr, domain) = (word(addr), u32::from(domain.0));
+        let (Lane(addrs), Lane(domains), Lane(epochs), Lane(actions)) =
+            (self.addrs, self.domains, self.epochs, self.actions);
         let mut action = 0;
         for way in 0..WAYS {
-            let same = (self.addrs[way] ^ addr) | (self.domains[way] ^ domain) | (self.epochs[way] ^ epoch);
-            action |= self.actions[way] & u32::from(same == 0).wrapping_neg();
+            let same = (addrs[way] ^ addr) | (domains[way] ^ domain) | (epochs[way] ^ epoch);
+            action |= actions[way] & u32::from(same == 0).wrapping_neg();
         }
         Packed(action)
     }
@@ -36,7 +43,7 @@ impl Set {
     /// The way that has the address, of whatever epoch.
     #[inline]
     fn way(&self, domain: Domain, addr: Ipv4Addr) -> Option<usize> {
-        (0..WAYS).find(|way| self.addrs[*way] == word(addr) && self.domains[*way] == u32::from(domain.0))
+        (0..WAYS).find(|way| self.addrs.0[*way] == word(addr) && self.domains.0[*way] == u32::from(domain.0))
     }
 }
 
@@ -57,8 +64,8 @@ pub struct Domain(pub u16);
 /// reads as a miss, so that publishing new tables touches nothing here; whoever finds that it still holds renews it.
 /// Addresses without a route are never inserted.
 pub struct FlowCache {
+    /// A power of two of them.
     sets: Box<[Set]>,
-    mask: u64,
     hasher: Keyed,
 }
 
@@ -72,13 +79,19 @@ impl FlowCache {
     /// A cache of at least `entries` entries (rounded up to a power of two, at least 4), 16 bytes each.
     pub fn new(entries: usize, hasher: Keyed) -> Self {
         let sets = entries.div_ceil(WAYS).next_power_of_two();
-        Self { sets: vec![Set::default(); sets].into(), mask: sets as u64 - 1, hasher }
+        Self { sets: vec![Set::default(); sets].into(), hasher }
     }
 
     /// The set for an address.
     #[inline(always)]
     fn place(&self, domain: Domain, addr: Ipv4Addr) -> usize {
-        (self.hasher.hash(key(domain, addr)) & self.mask) as usize
+        self.set_of(self.hasher.hash(key(domain, addr)))
+    }
+
+    /// The set for a hash. With the length as it stands beside the sets, one check of bounds does for many lookups.
+    #[inline(always)]
+    fn set_of(&self, hash: u64) -> usize {
+        hash as usize & (self.sets.len() - 1)
     }
 
     /// The remembered action.
@@ -90,8 +103,8 @@ impl FlowCache {
     /// The action remembered in another epoch, if any, and that epoch.
     pub fn older(&self, domain: Domain, addr: Ipv4Addr) -> Option<(Packed, u32)> {
         let set = &self.sets[self.place(domain, addr)];
-        let way = set.way(domain, addr).filter(|way| set.epochs[*way] != 0)?;
-        Some((Packed(set.actions[way]), set.epochs[way]))
+        let way = set.way(domain, addr).filter(|way| set.epochs.0[*way] != 0)?;
+        Some((Packed(set.actions.0[way]), set.epochs.0[way]))
     }
 
     /// Says that what is remembered of an address holds in this epoch, too.
@@ -99,7 +112,7 @@ impl FlowCache {
         let place = self.place(domain, addr);
         let set = &mut self.sets[place];
         if let Some(way) = set.way(domain, addr) {
-            set.epochs[way] = epoch;
+            set.epochs.0[way] = epoch;
         }
     }
 
@@ -108,12 +121,13 @@ impl FlowCache {
     #[inline]
     pub fn put(&mut self, domain: Domain, addr: Ipv4Addr, epoch: u32, action: Action) {
         let hash = self.hasher.hash(key(domain, addr));
-        let Some(set) = self.sets.get_mut((hash & self.mask) as usize) else { return };
+        let place = self.set_of(hash);
+        let Some(set) = self.sets.get_mut(place) else { return };
         let way = set
             .way(domain, addr)
-            .or_else(|| set.epochs.iter().position(|e| *e != epoch))
+            .or_else(|| set.epochs.0.iter().position(|e| *e != epoch))
             .unwrap_or((hash >> 62) as usize % WAYS);
-        (set.addrs[way], set.domains[way], set.epochs[way], set.actions[way]) =
+        (set.addrs.0[way], set.domains.0[way], set.epochs.0[way], set.actions.0[way]) =
             (word(addr), u32::from(domain.0), epoch, action.pack());
     }
 }

@@ -12,32 +12,41 @@ pub mod hash;
 pub mod ids;
 pub mod overlay;
 pub mod peer;
+pub mod prefix_map;
+pub mod senders;
 pub mod slab;
 pub mod sources;
 pub mod vteps;
 
-pub use action::{Action, Packed};
+pub use action::{Action, Packed, PackedPair};
 pub use cache::{Domain, FlowCache};
 pub use fib::{Fib, FibWriter};
 pub use ids::{HopId, OverlayId, PeerId, PortId};
 pub use overlay::{Dscp, Overlay};
 pub use peer::{NextHop, Peer, PortFacts, Way};
+pub use prefix_map::PrefixMap;
 pub use vteps::{Miss, VtepKey, Vteps};
 
 use crate::wire::Prefix;
 use changes::Changes;
+use senders::Senders;
 use slab::Slab;
 use sources::Sources;
+
+/// Routes, each at random 70 to 260 bytes of nodes (`perf/FIB.md`): more of them leave a cache of 1 or 2 MiB.
+const LARGE: usize = 1 << 14;
 
 /// One version of everything the data path knows. It never changes; versions share what they have in common.
 #[derive(Clone, Debug)]
 pub struct Tables {
     epoch: u32,
     fib: Fib,
+    routes: usize,
     changes: Changes,
     overlays: Arc<[Overlay]>,
     vteps: Arc<Vteps>,
     peers: Slab<Peer>,
+    senders: Senders,
     sources: Sources,
     hops: Slab<NextHop>,
     ports: Arc<[PortFacts]>,
@@ -55,6 +64,19 @@ impl Tables {
     #[inline]
     pub fn lookup(&self, _domain: Domain, dst: IpAddr) -> Option<Action> {
         self.fib.lookup(dst)
+    }
+
+    /// True if the forwarding table may be too large for the caches that a core has for itself. Then it pays to collect
+    /// lookups for [`lookup_many`](Self::lookup_many); in smaller tables they are done sooner than collected.
+    #[inline]
+    pub const fn is_large(&self) -> bool {
+        self.routes > LARGE
+    }
+
+    /// [`lookup`](Self::lookup) for many at once, of any domains; `told` is at least as long as `dst`.
+    #[inline]
+    pub fn lookup_many(&self, dst: &[Ipv4Addr], told: &mut [Packed]) {
+        self.fib.lookup_many(dst, told);
     }
 
     /// True if [`lookup`](Self::lookup) says for `dst` what it said in version `epoch`. It may be false though nothing
@@ -82,6 +104,25 @@ impl Tables {
     #[inline]
     pub fn peer(&self, id: PeerId) -> Option<&Peer> {
         self.peers.get(id.0)
+    }
+
+    /// The peer that an action names, if it names one.
+    #[inline(always)]
+    pub fn peer_of(&self, advice: Packed) -> Option<&Peer> {
+        self.peers.get(advice.peer_row())
+    }
+
+    /// Does an action name the peer that sends from `source` in this overlay? As [`Peer::sends`], without a look at
+    /// the peer.
+    #[inline(always)]
+    pub fn is_sender(&self, advice: Packed, overlay: OverlayId, source: Ipv4Addr) -> bool {
+        self.senders.is(advice.peer_row(), overlay, source)
+    }
+
+    /// The next hop that an action names, if it names one.
+    #[inline(always)]
+    pub fn hop_of(&self, advice: Packed) -> Option<&NextHop> {
+        self.hops.get(advice.hop_row())
     }
 
     /// The peer of an overlay that sends from `source`.
@@ -129,10 +170,12 @@ impl TablesWriter {
         let next = Tables {
             epoch: 0,
             fib: fib.current().clone(),
+            routes: 0,
             changes: Changes::new(0),
             vteps: Arc::new(Vteps::of(&overlays)),
             overlays: overlays.into(),
             peers: Slab::default(),
+            senders: Senders::default(),
             sources: Sources::default(),
             hops: Slab::default(),
             ports: ports.into(),
@@ -186,6 +229,7 @@ impl TablesWriter {
             if let Some(k) = after {
                 sources.insert(k, id);
             }
+            self.next.senders.set(id.0, after);
         }
         self.next.peers.set(id.0, peer);
         self.dirty = true;
@@ -215,6 +259,7 @@ impl TablesWriter {
         self.dirty = false;
         self.next.epoch = self.coming();
         self.next.fib = self.fib.current().clone();
+        self.next.routes = self.fib.len();
         self.next.clone()
     }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::hash::Keyed;
 use super::{Overlay, OverlayId};
-use crate::wire::{OuterV4, Vni};
+use crate::wire::{Mac, OuterV4, Pattern, Vni};
 
 /// Why a packet is for none of our VTEPs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,6 +36,12 @@ impl VtepKey {
     #[inline(always)]
     pub fn of(outer: &OuterV4) -> Self {
         Self { local: outer.ip.dst, udp_port: outer.udp.dst.to_bytes(), vni: outer.vxlan.vni_word() }
+    }
+
+    /// What the plain frames to this VTEP, which has this MAC address, have in common.
+    pub fn pattern(self, mac: Mac) -> Pattern {
+        let [a, b, c, _] = self.vni.to_le_bytes();
+        Pattern::of(self.local.into(), u16::from_be_bytes(self.udp_port), Vni::from_octets([a, b, c]), mac)
     }
 
     /// A small number for small tables.

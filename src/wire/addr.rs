@@ -40,6 +40,9 @@ impl Mac {
     /// `ff:ff:ff:ff:ff:ff`.
     pub const BROADCAST: Mac = Mac([0xff; 6]);
 
+    /// The bit of a group address (IEEE 802: I/G).
+    pub const GROUP: Mac = Mac([1, 0, 0, 0, 0, 0]);
+
     const EXPECTED: &'static str = "a MAC address (six hex octets, such as 02:00:00:00:00:01)";
 
     /// The address in one word, its first octet lowest.

@@ -67,11 +67,29 @@ pub struct Words {
 impl Words {
     /// True for a header without options whose checksum is right and whose total length is at least its own: what
     /// [`Ipv4::parse`] accepts, apart from options and from what lies behind the header.
-    #[inline]
+    #[inline(always)]
     pub const fn is_plain(self) -> bool {
+        self.first as u8 == PLAIN && self.total_len() as usize >= LEN && self.is_intact()
+    }
+
+    /// True for a header without options whose checksum is right.
+    #[inline(always)]
+    pub const fn is_intact(self) -> bool {
         // with a version in it a header is not all zeroes: its sum folds to all ones, or is wrong
         let sum = checksum::carrying(checksum::carrying(self.first, self.second), self.third as u64);
-        self.first as u8 == PLAIN && self.total_len() as usize >= LEN && checksum::is_zero(sum)
+        checksum::is_zero(sum)
+    }
+
+    /// Could the pseudo-header of the payload (RFC 9293 §3.1, RFC 768) fold to `field`, as it lies in memory? As
+    /// [`Sum::may_fold_to`](checksum::Sum::may_fold_to) of [`pseudo_v4`](checksum::pseudo_v4), for a plain header.
+    #[inline(always)]
+    pub const fn pseudo_may_fold_to(self, field: [u8; 2]) -> bool {
+        // Modulo 2¹⁶ − 1 a word counts the same wherever it stands among 64 bits: so fields are added where they are.
+        // The payload is shorter than the packet by the header; two multiples keep what is taken off above zero.
+        const LESS: u64 = 2 * 0xffff - (LEN as u16).swap_bytes() as u64;
+        let addresses = (self.second >> 32) + self.third as u64;
+        let rest = (self.first & 0xffff_0000) + (self.second & 0xff00) + LESS;
+        checksum::is_zero(addresses + rest - u16::from_le_bytes(field) as u64)
     }
 
     /// The header that these are the words of.
@@ -325,6 +343,16 @@ mod tests {
             prop_assert_eq!((w.tos(), w.total_len(), w.is_fragment()), (ip.tos, ip.total_len.get(), ip.is_fragment()));
             prop_assert_eq!((w.ttl(), w.protocol()), (ip.ttl, ip.protocol));
             prop_assert_eq!((w.source(), w.destination()), (ip.source(), ip.destination()));
+        }
+
+        #[test]
+        fn words_know_the_pseudo_header(bytes: [u8; LEN], len in 20u16.., other: [u8; 2]) {
+            let mut ip = Ipv4::read_from_bytes(&bytes).unwrap();
+            ip.total_len = U16::new(len);
+            let pseudo = checksum::pseudo_v4(ip.addresses(), ip.protocol, len - 20);
+            prop_assert!(ip.words().pseudo_may_fold_to(pseudo.fold()));
+            prop_assert_eq!(ip.words().pseudo_may_fold_to(other), pseudo.may_fold_to(other));
+            prop_assert_eq!(ip.words().pseudo_may_fold_to([0; 2]), ip.words().pseudo_may_fold_to([0xff; 2]));
         }
 
         #[test]

@@ -21,6 +21,6 @@ pub use ipv4::Ipv4;
 pub use ipv6::Ipv6;
 pub use outer::OuterV4;
 pub use packet::{NoHeadroom, Packet, Span, TooShort};
-pub use stack::StackV4;
+pub use stack::{Pattern, StackV4};
 pub use udp::Udp;
 pub use vxlan::Vxlan;

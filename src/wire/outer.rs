@@ -81,7 +81,7 @@ impl OuterV4 {
     ///
     /// Meant to be called on a copy that is in place already: small stores after wide ones cost nothing, while wide
     /// loads of what was just stored in small pieces would stall.
-    #[inline]
+    #[inline(always)]
     pub fn stamp(&mut self, inner_len: u16, source_port: u16, tos: u8) {
         const UDP_OVERHEAD: u16 = (udp::LEN + vxlan::LEN + eth::LEN) as u16;
         const IP_OVERHEAD: u16 = UDP_OVERHEAD + ipv4::LEN as u16;

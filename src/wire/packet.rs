@@ -59,6 +59,16 @@ impl<'a> Packet<'a> {
         Self { chunk, span }
     }
 
+    /// Hands the packet to a function that is not inlined, with a span of its own that is copied back: then the span of
+    /// all the packets that are not handed over need not be in memory.
+    #[inline(always)]
+    pub fn aside<R>(&mut self, work: impl FnOnce(&mut Packet<'_>) -> R) -> R {
+        let mut span = *self.span;
+        let result = work(&mut Packet { chunk: self.chunk, span: &mut span });
+        *self.span = span;
+        result
+    }
+
     /// The packet's bytes.
     #[inline]
     pub fn bytes(&self) -> &[u8] {
@@ -130,11 +140,17 @@ impl<'a> Packet<'a> {
     /// both may reach well beyond the packet's.
     #[inline]
     pub fn reach<const N: usize>(&mut self, back: usize) -> Option<(&mut [u8; N], &mut [u8])> {
+        self.reach_all::<N>(back)?.split_first_chunk_mut()
+    }
+
+    /// The same in one piece, of `N` bytes or more.
+    #[inline]
+    pub fn reach_all<const N: usize>(&mut self, back: usize) -> Option<&mut [u8]> {
         let at = self.headroom().checked_sub(back)?;
         if at + N > self.chunk.len() {
             return None;
         }
-        self.chunk.get_mut(at..)?.split_first_chunk_mut()
+        self.chunk.get_mut(at..)
     }
 
     /// Says where in the chunk the packet lies from now on. A span that reaches past the chunk leaves a packet without
@@ -181,6 +197,8 @@ mod tests {
         let (front, rest) = p.reach::<8>(4).unwrap();
         assert_eq!((&front[..], &rest[..]), (&[2, 3, 4, 5, 6, 7, 8, 9][..], &[10, 11, 12, 13, 14, 15][..]));
         assert!(p.reach::<10>(0).is_some_and(|(_, rest)| rest.is_empty()));
+        assert_eq!(p.reach_all::<14>(4).unwrap(), [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
+        assert!(p.reach_all::<15>(4).is_none() && p.reach_all::<1>(7).is_none());
         assert!(p.reach::<11>(0).is_none() && p.reach::<1>(7).is_none());
         p.set_span(2, 9);
         assert_eq!(p.bytes(), [2, 3, 4, 5, 6, 7, 8, 9, 10]);

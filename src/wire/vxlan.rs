@@ -25,6 +25,9 @@ pub struct Vxlan {
 }
 
 impl Vxlan {
+    /// The bits that are not reserved.
+    pub const MASK: Self = Self { flags: I, reserved_1: [0; 3], vni: [0xff; 3], reserved_2: 0 };
+
     /// The header of a packet of `vni`. RFC 7348 §5: I is 1, reserved bits are 0 when sent.
     pub const fn new(vni: Vni) -> Self {
         Self { flags: I, reserved_1: [0; 3], vni: vni.octets(), reserved_2: 0 }

@@ -217,6 +217,16 @@ impl<P: Port, C: Clock> Worker<P, C> {
             let mut packet = self.pool.packet(frame);
             *scouted = if UNDERLAY { path.scout_inbound(&mut packet) } else { path.scout_outbound(&mut packet) };
         }
+        if path.takes_notes() {
+            for (frame, scouted) in self.received.frames_mut().zip(&self.scouted) {
+                let mut packet = self.pool.packet(frame);
+                match UNDERLAY {
+                    true => path.note_inbound(&mut packet, *scouted),
+                    false => path.note_outbound(&mut packet, *scouted),
+                }
+            }
+            path.ask_noted();
+        }
         let mut scouted = self.scouted.iter();
         while let Some(mut frame) = self.received.pop_front() {
             let scouted = scouted.next().copied().unwrap_or_default();
@@ -226,14 +236,17 @@ impl<P: Port, C: Clock> Worker<P, C> {
             } else {
                 path.decide_outbound(PortId(at as u8), &mut packet, scouted)
             };
-            let (port, door) = match verdict {
-                Verdict::Send(port, journey) => (port, Door::Forwarded(journey)),
-                Verdict::Reply(port) => (port, Door::Replied),
-                Verdict::Drop(reason) => {
+            // what nearly all packets are is asked first and alone, which takes one comparison
+            let (port, door) = if let Verdict::Send(port, journey) = verdict {
+                (port, Door::Forwarded(journey))
+            } else if let Verdict::Reply(port) = verdict {
+                (port, Door::Replied)
+            } else {
+                if let Verdict::Drop(reason) = verdict {
                     self.stats.drops.count(reason);
-                    self.pool.free(frame);
-                    continue;
                 }
+                self.pool.free(frame);
+                continue;
             };
             self.stats.leave(door);
             let refused = match self.lanes.get_mut(usize::from(port.0)) {

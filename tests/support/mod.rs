@@ -102,7 +102,8 @@ pub fn rings() -> MemRings {
 }
 
 pub fn settings() -> Settings {
-    Settings { burst: 32, cache_entries: 4096, hasher: Keyed::new(0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7345) }
+    // as large a cache as workers have if nobody says otherwise
+    Settings { burst: 32, cache_entries: 65_536, hasher: Keyed::new(0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7345) }
 }
 
 pub fn overlay(name: &str, vni: u32, udp_port: u16, local: [u8; 4], mac: [u8; 6]) -> Overlay {

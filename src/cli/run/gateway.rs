@@ -1,5 +1,6 @@
 //! A gateway from start to stop, and the one loop that runs its control plane.
 
+use core::mem;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use crate::config::{Config, Plan, PortConfig, PortPlan, Role};
 use crate::control::engine::{Engine, EnginePort};
 use crate::control::keeper::{Changes, Keeper};
 use crate::port::PortError;
+use crate::port::host::release_memory;
 use crate::tables::TablesWriter;
 use crate::tables::handover;
 use crate::telemetry::http;
@@ -28,6 +30,7 @@ const TEND_EVERY: Duration = Duration::from_millis(250);
 
 /// A running gateway.
 pub(super) struct Gateway {
+    /// Without its routes: those are the engine's.
     pub(super) config: Config,
     pub(super) engine: Engine,
     pub(super) observatory: Arc<Observatory>,
@@ -67,7 +70,8 @@ impl Signals {
 pub(super) async fn run(path: &Path, config: Config, text: Vec<u8>, plan: &Plan) -> Result<(), RunError> {
     // first of all, so that no signal finds the default action
     let mut signals = Signals::new()?;
-    let mut file = FileWatch::start(path, text);
+    let mut file = FileWatch::start(path, &text);
+    drop(text);
     let mut gateway = tokio::select! {
         started = Gateway::start(config, plan) => started?,
         // the programs are detached as what was started is dropped; threads end with the process
@@ -81,7 +85,7 @@ pub(super) async fn run(path: &Path, config: Config, text: Vec<u8>, plan: &Plan)
 impl Gateway {
     /// Listens first, resolves next hops, then takes packets: in this order nothing that arrives finds the gateway
     /// without an answer.
-    async fn start(config: Config, plan: &Plan) -> Result<Self, RunError> {
+    async fn start(mut config: Config, plan: &Plan) -> Result<Self, RunError> {
         let ifindexes: Vec<u32> = plan.ports.iter().map(|p| p.ifindex).collect();
         let keeper = Keeper::start(&ifindexes).await?;
         let mut writer = TablesWriter::new(Vec::new(), Vec::new());
@@ -103,7 +107,7 @@ impl Gateway {
         };
         let ports = ports.map(port).collect();
         let mut engine = Engine::new(keeper, writer, publisher, ports, crew.alarm());
-        engine.load(&config.overlays, &config.routes);
+        engine.load(&config.overlays, &mem::take(&mut config.routes));
         resolve(&mut engine).await;
 
         let observatory = Arc::new(Observatory::new(
@@ -115,7 +119,7 @@ impl Gateway {
             tokio::spawn(http::serve(listener, observatory.clone()));
         }
         let mut gateway = Self { config, engine, observatory, coming: None, crew };
-        let steered = Steered::of(&gateway.config);
+        let steered = Steered::of(&gateway.config, gateway.engine.routes());
         // workers know the way before anything is steered to them
         gateway.await_adoption();
         // the host was looked at a while ago: the plan's MAC addresses need no longer be right
@@ -123,7 +127,10 @@ impl Gateway {
         gateway.with_programs(|role, program| steered.add(role, program))?;
         gateway.observatory.update(|slow| slow.ready = true);
         gateway.tell();
-        tracing::info!(workers = plan.cores.len(), cores = ?plan.cores, routes = gateway.config.routes.len(), "forwarding");
+        drop(steered);
+        release_memory(); // of the file and what was made of it
+        let routes = gateway.engine.routes().count();
+        tracing::info!(workers = plan.cores.len(), cores = ?plan.cores, routes, "forwarding");
         Ok(gateway)
     }
 

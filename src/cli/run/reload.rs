@@ -1,5 +1,6 @@
 //! Another config file is put in force while packets flow, or refused as a whole.
 
+use core::mem;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,6 +9,8 @@ use tokio::time::Instant;
 use super::gateway::{Gateway, RESOLVE_FOR};
 use super::steer::Steered;
 use crate::config::{Config, Role};
+use crate::control::Route;
+use crate::port::host::release_memory;
 use crate::port::{PortError, SteerCapacity, Steering};
 
 /// What becomes of a file that is refused.
@@ -74,6 +77,7 @@ impl Gateway {
             }
         });
         self.tell();
+        release_memory(); // of the file and what was made of it
     }
 
     /// The file's configuration, if nothing stands in its way.
@@ -94,7 +98,8 @@ impl Gateway {
         }
         // before anybody is told of it: what the program has no room for must not be in force for a moment either
         let own = self.engine.own_addresses();
-        if let Err(why) = Steered::of(&self.config).and(&Steered::of(&new)).fits(SteerCapacity::default(), &own) {
+        let both = self.steered().and(&Steered::of(&new, new.routes.iter().copied()));
+        if let Err(why) = both.fits(SteerCapacity::default(), &own) {
             tracing::error!("{file}: refused: {why}; {STAYS}");
             return Err(Refused);
         }
@@ -104,18 +109,24 @@ impl Gateway {
     /// Workers know the way before anything new is steered to them, and what is new is steered before anything goes:
     /// what stays is never without either. The programs were found to have room for it; should one of them be of
     /// another opinion, all is as before again.
-    fn put_in_force(&mut self, new: Config) -> Result<(), PortError> {
-        let (old, steered) = (Steered::of(&self.config), Steered::of(&new));
-        self.engine.load(&new.overlays, &new.routes);
+    fn put_in_force(&mut self, mut new: Config) -> Result<(), PortError> {
+        let (before, old): (Vec<Route>, _) = (self.engine.routes().collect(), self.steered());
+        self.engine.load(&new.overlays, &mem::take(&mut new.routes));
         self.await_adoption();
+        let steered = Steered::of(&new, self.engine.routes());
         if let Err(error) = self.with_programs(|role, program| steered.add(role, program)) {
             self.steer_only(&old);
-            self.engine.load(&self.config.overlays, &self.config.routes);
+            self.engine.load(&self.config.overlays, &before);
             return Err(error);
         }
         self.steer_only(&steered);
         self.config = new;
         Ok(())
+    }
+
+    /// What is steered by the configuration in force.
+    fn steered(&self) -> Steered {
+        Steered::of(&self.config, self.engine.routes())
     }
 
     /// Waits for every worker to use the new tables: they look before every burst, and are woken for it. One that the

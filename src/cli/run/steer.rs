@@ -1,14 +1,21 @@
 //! What the XDP programs must steer, worked out from the config.
 
 use core::net::IpAddr;
-use std::collections::BTreeSet;
 
 use crate::config::{Config, Role};
-use crate::control::Target;
+use crate::control::{Route, Target};
 use crate::port::{PortError, SteerCapacity, Steering};
 use crate::wire::Prefix;
 
-/// What is the gateway's on underlay and access ports.
+/// Each once. There may be millions, so nothing larger than the list is made.
+fn sorted<T: Ord>(all: impl Iterator<Item = T>) -> Vec<T> {
+    let mut all: Vec<T> = all.collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// What is the gateway's on underlay and access ports. Lists are sorted, and nothing is in them twice.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Steered {
     vteps: Vec<(IpAddr, u16)>,
@@ -18,22 +25,21 @@ pub(super) struct Steered {
 }
 
 impl Steered {
-    /// VXLAN to our VTEPs, and packets for pods or for the gateway's overlay addresses.
-    pub(super) fn of(config: &Config) -> Self {
-        let vteps: BTreeSet<_> = config.overlays.iter().map(|o| (o.local, o.udp_port)).collect();
-        let pods = config.routes.iter().filter(|r| matches!(r.target, Target::Vtep { .. })).map(|r| r.prefix);
+    /// VXLAN to our VTEPs, and packets for pods or for the gateway's overlay addresses: those of `config` and, in place
+    /// of its own, of `routes`.
+    pub(super) fn of(config: &Config, routes: impl Iterator<Item = Route>) -> Self {
+        let vteps = config.overlays.iter().map(|o| (o.local, o.udp_port));
+        let pods = routes.filter(|r| matches!(r.target, Target::Vtep { .. })).map(|r| r.prefix);
         let own = config.overlays.iter().filter_map(|o| o.address).map(Prefix::host);
-        let prefixes: BTreeSet<_> = pods.chain(own).collect();
         let access = config.ports.iter().any(|p| p.role == Role::Access);
-        Self { vteps: vteps.into_iter().collect(), prefixes: prefixes.into_iter().collect(), access }
+        Self { vteps: sorted(vteps), prefixes: sorted(pods.chain(own)), access }
     }
 
     /// These and those: what is steered while one set takes the other's place.
     pub(super) fn and(&self, other: &Self) -> Self {
-        let vteps: BTreeSet<_> = self.vteps.iter().chain(&other.vteps).copied().collect();
-        let prefixes: BTreeSet<_> = self.prefixes.iter().chain(&other.prefixes).copied().collect();
-        let access = self.access || other.access;
-        Self { vteps: vteps.into_iter().collect(), prefixes: prefixes.into_iter().collect(), access }
+        let vteps = self.vteps.iter().chain(&other.vteps).copied();
+        let prefixes = self.prefixes.iter().chain(&other.prefixes).copied();
+        Self { vteps: sorted(vteps), prefixes: sorted(prefixes), access: self.access || other.access }
     }
 
     /// Whether programs of this capacity can hold them beside the host's own addresses, which take a place among the
@@ -49,7 +55,8 @@ impl Steered {
             ));
         }
         let own = own.iter().filter(|a| a.is_ipv4()).map(|a| Prefix::host(*a));
-        let prefixes = own.chain(self.prefixes.iter().copied()).collect::<BTreeSet<_>>().len();
+        let more = sorted(own.filter(|p| self.prefixes.binary_search(p).is_err())).len();
+        let prefixes = self.prefixes.len() + more;
         let room = capacity.prefixes;
         if self.access && prefixes > room as usize {
             return Err(format!("{prefixes} prefixes, old and new, and room for {room} in the kernel"));
@@ -82,7 +89,10 @@ mod tests {
 
     #[test]
     fn old_and_new_must_fit_together_with_the_hosts_addresses() {
-        let of = |text: &str| Steered::of(&Config::parse(text, "f").unwrap_or_else(|e| panic!("{e}")));
+        let of = |text: &str| {
+            let config = Config::parse(text, "f").unwrap_or_else(|e| panic!("{e}"));
+            Steered::of(&config, config.routes.iter().copied())
+        };
         let old = of(SAMPLE);
         let new = of(&SAMPLE.replace("vni = 4096", "vni = 4096\nudp_port = 4790").replace("10.244.", "10.144."));
         let both = old.and(&new);

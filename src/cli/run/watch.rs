@@ -1,7 +1,11 @@
 //! Tells when the config file may have changed.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use notify::event::EventKind;
@@ -23,8 +27,33 @@ pub(super) struct FileWatch {
     watched: BTreeSet<PathBuf>,
     events: mpsc::Receiver<()>,
     path: PathBuf,
-    content: Vec<u8>,
+    /// `None` if it was never known.
+    content: Option<Digest>,
     unrest: Option<Unrest>,
+}
+
+/// What is remembered of a content: a file of a million routes has tens of megabytes. Two contents are taken for one once
+/// in 2⁶⁴ changes, and nobody can make two that are, for the hash has a key of its process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Digest {
+    bytes: usize,
+    hash: u64,
+}
+
+/// A content is read and hashed in pieces of so many bytes, for no more of it is needed at a time.
+const PIECE: usize = 64 << 10;
+
+impl Digest {
+    fn of(mut content: impl Read) -> io::Result<Self> {
+        static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        let (mut bytes, mut hasher, mut piece) = (0, KEY.build_hasher(), Vec::with_capacity(PIECE));
+        while content.by_ref().take(PIECE as u64).read_to_end(&mut piece)? > 0 {
+            bytes += piece.len();
+            hasher.write(&piece);
+            piece.clear();
+        }
+        Ok(Self { bytes, hash: hasher.finish() })
+    }
 }
 
 /// Something happened and the file has not been looked at since.
@@ -43,7 +72,7 @@ impl Unrest {
 impl FileWatch {
     /// Starts watching a file of which `content` was read before; if it is another by now, that is the first change.
     /// Where a file cannot be watched a log line says so, and SIGHUP is left.
-    pub(super) fn start(path: &Path, content: Vec<u8>) -> Self {
+    pub(super) fn start(path: &Path, content: &[u8]) -> Self {
         // one place is enough: what matters is that something happened since
         let (sender, events) = mpsc::channel(1);
         let tell = move |event: notify::Result<notify::Event>| {
@@ -54,6 +83,7 @@ impl FileWatch {
         let watcher = notify::recommended_watcher(tell).inspect_err(|error| unwatched(path, error)).ok();
         let (path, now) = (path.to_owned(), Instant::now());
         let unrest = Some(Unrest { began: now, last: now });
+        let content = Digest::of(content).ok();
         let mut watch = Self { watcher, watched: BTreeSet::new(), events, path, content, unrest };
         watch.follow_links();
         watch
@@ -116,10 +146,8 @@ impl FileWatch {
     pub(super) fn renewed(&mut self) -> bool {
         // first, so that what changes after it was read is heard of
         self.follow_links();
-        let Ok(content) = std::fs::read(&self.path) else { return false };
-        let new = self.content != content;
-        self.content = content;
-        new
+        let Ok(content) = File::open(&self.path).and_then(Digest::of) else { return false };
+        self.content.replace(content) != Some(content)
     }
 }
 
@@ -183,7 +211,7 @@ mod tests {
         let room = tempfile::tempdir().unwrap();
         let file = room.path().join("gateway.toml");
         fs::write(&file, "a").unwrap();
-        let mut watch = FileWatch::start(&file, b"a".to_vec());
+        let mut watch = FileWatch::start(&file, b"a");
         assert!(!noticed(&mut watch).await, "nothing happened");
         fs::write(&file, "b").unwrap();
         assert!(noticed(&mut watch).await, "written in place");
@@ -211,7 +239,7 @@ mod tests {
         }
         symlink("..1", at("..data")).unwrap();
         symlink("..data/gateway.toml", at("gateway.toml")).unwrap();
-        let mut watch = FileWatch::start(&at("gateway.toml"), b"a".to_vec());
+        let mut watch = FileWatch::start(&at("gateway.toml"), b"a");
         symlink("..2", at("..data_tmp")).unwrap();
         fs::rename(at("..data_tmp"), at("..data")).unwrap();
         assert!(noticed(&mut watch).await);
@@ -222,9 +250,23 @@ mod tests {
         let room = tempfile::tempdir().unwrap();
         let file = room.path().join("gateway.toml");
         fs::write(&file, "b").unwrap();
-        let mut watch = FileWatch::start(&file, b"a".to_vec());
+        let mut watch = FileWatch::start(&file, b"a");
         assert!(noticed(&mut watch).await);
         assert!(!noticed(&mut watch).await, "once");
+    }
+
+    #[test]
+    fn a_digest_is_that_of_all_bytes_however_they_come() {
+        let content: Vec<u8> = (0..3 * PIECE + 5).map(|n| n as u8).collect();
+        let of = |content: &[u8]| Digest::of(content).unwrap();
+        let (begin, rest) = content.split_at(PIECE / 3);
+        assert_eq!(Digest::of(begin.chain(rest)).unwrap(), of(&content));
+        for at in [0, PIECE - 1, PIECE, content.len() - 1] {
+            let mut other = content.clone();
+            other[at] ^= 1;
+            assert_ne!(of(&other), of(&content), "byte {at}");
+        }
+        assert_ne!(of(&content[..2 * PIECE]), of(&content[..3 * PIECE]));
     }
 
     #[test]
@@ -253,7 +295,7 @@ mod tests {
         fs::write(at("one/real.toml"), "a").unwrap();
         symlink("../one", at("links/current")).unwrap();
         symlink(at("links/current/real.toml"), at("etc/gateway.toml")).unwrap();
-        let mut watch = FileWatch::start(&at("etc/gateway.toml"), b"a".to_vec());
+        let mut watch = FileWatch::start(&at("etc/gateway.toml"), b"a");
         assert!(!noticed(&mut watch).await, "nothing happened");
         fs::write(at("one/real.toml"), "b").unwrap();
         assert!(noticed(&mut watch).await, "the target is edited in place");

@@ -69,6 +69,13 @@ pub fn become_realtime() -> io::Result<()> {
     }
 }
 
+/// Gives memory that the calling thread has freed back to the system, where mimalloc allocates. It would keep what was
+/// needed for a moment: after a load of a million routes ten times of what they take. Takes milliseconds then.
+pub fn release_memory() {
+    // SAFETY: it takes no pointer and may be called at any time, by any thread.
+    unsafe { libmimalloc_sys::mi_collect(true) }
+}
+
 /// The kernel's release, such as `6.1.0-13-amd64`.
 pub fn kernel_release() -> String {
     rustix::system::uname().release().to_string_lossy().into_owned()

@@ -1,6 +1,6 @@
 //! What a slot of the trie says of the addresses below it.
 
-use super::super::{Action, HopId, PeerId};
+use super::super::{Action, HopId, Packed, PeerId};
 
 /// An action in 32 bits: kind (2), length of the prefix within its stride (4), row (26).
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -8,6 +8,7 @@ pub(super) struct Entry(u32);
 
 const ROW_BITS: u32 = 26;
 const ROW: u32 = (1 << ROW_BITS) - 1;
+const STRIDE_BITS: u32 = 0xf;
 
 impl Entry {
     pub(super) const NONE: Entry = Entry(0);
@@ -33,6 +34,12 @@ impl Entry {
         }
     }
 
+    /// The action as caches have it: the same kind and row, with no length between them.
+    #[inline]
+    pub(super) fn packed(self) -> Packed {
+        Packed(self.0 & !(STRIDE_BITS << ROW_BITS))
+    }
+
     /// This one, or the wider one if this is none.
     #[inline]
     pub(super) fn or(self, wider: Entry) -> Entry {
@@ -41,7 +48,7 @@ impl Entry {
 
     /// Bits of the prefix in its stride.
     pub(super) fn stride_bits(self) -> u8 {
-        (self.0 >> ROW_BITS & 0xf) as u8
+        (self.0 >> ROW_BITS & STRIDE_BITS) as u8
     }
 }
 

@@ -1,5 +1,8 @@
 //! 256 values with few changes among them, in the room of `N`.
 
+use core::array;
+use core::ops::Range;
+
 /// Values of the octets 0 to 255 as runs of equal ones.
 ///
 /// There are always `N` starts, so that a search is a fixed number of comparisons without a branch (one vector of them).
@@ -28,21 +31,63 @@ impl<T: Clone + Default, const N: usize> Runs<T, N> {
             u8::MAX => T::default(), // never asked for
             start => all[usize::from(start)].clone(),
         };
-        Some(Self { starts, values: core::array::from_fn(value) })
+        Some(Self { starts, values: array::from_fn(value) })
+    }
+
+    /// One value for all octets.
+    pub(super) fn all(value: T) -> Self {
+        let mut starts = [u8::MAX; N];
+        starts[0] = 0;
+        Self { starts, values: array::from_fn(|_| value.clone()) }
     }
 
     /// All 256.
     pub(super) fn spread(&self) -> [T; 256] {
-        let mut all = core::array::from_fn(|_| T::default());
+        let mut all = array::from_fn(|_| T::default());
         for (n, value) in self.values.iter().enumerate() {
-            let end = self.starts.get(n + 1).map_or(256, |start| usize::from(*start));
-            all[usize::from(self.starts[n])..end].fill(value.clone());
+            all[self.octets(n)].fill(value.clone());
         }
         all
     }
 }
 
+impl<T: Clone + Default + PartialEq, const N: usize> Runs<T, N> {
+    /// The same with the values of some octets changed; `None` if that would be more than `N` runs. It looks at runs only,
+    /// of which there are few: most changes to a table are made here.
+    pub(super) fn edited(&self, octets: Range<usize>, change: impl Fn(&mut T)) -> Option<Self> {
+        let mut out = Self { starts: [u8::MAX; N], values: array::from_fn(|_| T::default()) };
+        let mut used = 0;
+        // in front of those that change, among them, behind them
+        let parts = [(0..octets.start, false), (octets.clone(), true), (octets.end..256, false)];
+        for (n, value) in self.values.iter().enumerate() {
+            let run = self.octets(n);
+            for (part, changes) in &parts {
+                let (start, end) = (run.start.max(part.start), run.end.min(part.end));
+                if start >= end {
+                    continue;
+                }
+                let mut value = value.clone();
+                if *changes {
+                    change(&mut value);
+                }
+                if used == 0 || out.values[used - 1] != value {
+                    *out.starts.get_mut(used)? = start as u8; // below 256, for the run is not empty
+                    out.values[used] = value;
+                    used += 1;
+                }
+            }
+        }
+        out.values[N - 1] = out.values[used - 1].clone(); // where octet 255 is found
+        Some(out)
+    }
+}
+
 impl<T, const N: usize> Runs<T, N> {
+    /// The octets of a run; none of one that is not needed.
+    fn octets(&self, n: usize) -> Range<usize> {
+        usize::from(self.starts[n])..self.starts.get(n + 1).map_or(256, |start| usize::from(*start))
+    }
+
     #[inline]
     fn place(&self, octet: u8) -> usize {
         let count: u8 = self.starts.iter().map(|start| u8::from(*start <= octet)).sum();
@@ -82,6 +127,27 @@ mod tests {
             if let Some(runs) = runs {
                 prop_assert_eq!(runs.spread(), all);
                 prop_assert!((0..=255u8).all(|o| *runs.get(o) == all[usize::from(o)]));
+            }
+        }
+
+        #[test]
+        fn editing_runs_is_editing_values(
+            changes in proptest::collection::vec((any::<u8>(), 1usize..256, 0u32..3, any::<bool>()), 1..12),
+        ) {
+            let (mut runs, mut all) = (Runs::<u32, 4>::all(7), [7u32; 256]);
+            for (from, count, value, add) in changes {
+                let octets = usize::from(from)..256.min(usize::from(from) + count);
+                let change = |v: &mut u32| *v = if add { (*v + value) % 3 } else { value };
+                let mut after = all;
+                after[octets.clone()].iter_mut().for_each(change);
+                let edited = runs.edited(octets, change);
+                let should = Runs::<u32, 4>::of(&after, |a, b| a == b);
+                prop_assert_eq!(edited.is_some(), should.is_some());
+                if let Some(edited) = edited {
+                    prop_assert_eq!(edited.spread(), after);
+                    prop_assert!((0..=255u8).all(|o| *edited.get(o) == after[usize::from(o)]));
+                    (runs, all) = (edited, after);
+                }
             }
         }
     }

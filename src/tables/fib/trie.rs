@@ -3,6 +3,7 @@
 //! A slot says of what form its child is, so that a lookup touches one line of a node, and nothing of a node that is
 //! not there. Few slots differ in most nodes of a scattered table: those are kept as [`Runs`].
 
+use core::mem;
 use core::ops::Range;
 use std::sync::Arc;
 
@@ -16,6 +17,9 @@ type FewSlots = Runs<Slot, 16>;
 
 /// Levels whose nodes with children are always full: they are few, and every lookup crosses them.
 const DENSE: usize = 2;
+
+/// Lookups under way at once, as many as a core has memory reads.
+pub(super) const LANES: usize = 32;
 
 /// The longest prefix that ends in this stride, and what is below.
 #[derive(Clone, Debug)]
@@ -147,11 +151,7 @@ impl Slot {
                 Arc::make_mut(few).get_mut(octet as u8).change(change, depth + 1);
             }
             Slot::Leaf(_, all) if ends => change_entries(Arc::make_mut(all), change, depth),
-            Slot::End(_) | Slot::Few(..) if ends => {
-                let mut all = self.entries();
-                change_entries(&mut all, change, depth);
-                return self.put_entries(&all);
-            }
+            Slot::End(_) | Slot::Few(..) if ends => return self.change_few(change, depth),
             Slot::End(_) => return self.put_tail(change),
             Slot::Tail(_, tail) if tail.is_of(route) => return self.put_tail(change),
             _ => {
@@ -165,6 +165,30 @@ impl Slot {
         }
         if let Change::Unset(_) = change {
             self.shrink(depth);
+        }
+    }
+
+    /// Changes entries of a node that has few of them, or is not there yet.
+    fn change_few(&mut self, change: Change<'_>, depth: usize) {
+        let (octets, apply) = (change.route().slots(depth), |entry: &mut Entry| change.apply(entry));
+        let edited = match self {
+            Slot::Few(_, few) => few.edited(octets, apply),
+            _ => FewEntries::all(Entry::NONE).edited(octets, apply),
+        };
+        match (edited, self) {
+            (Some(edited), slot) if edited.values().iter().all(|e| *e == Entry::NONE) => {
+                *slot = Slot::End(slot.entry())
+            }
+            (Some(edited), Slot::Few(_, few)) => match Arc::get_mut(few) {
+                Some(own) => *own = edited,
+                None => *few = Arc::new(edited),
+            },
+            (Some(edited), slot) => *slot = Slot::Few(slot.entry(), Arc::new(edited)),
+            (None, slot) => {
+                let mut all = slot.entries();
+                change_entries(&mut all, change, depth);
+                slot.put_entries(&all);
+            }
         }
     }
 
@@ -224,7 +248,7 @@ impl Slot {
     /// Gives the node below this slot a lesser form if there is one.
     fn shrink(&mut self, depth: usize) {
         match self {
-            Slot::Leaf(..) => self.put_entries(&self.entries()),
+            Slot::Leaf(_, all) if FewEntries::of(all, Entry::eq).is_some() => self.put_entries(&self.entries()),
             Slot::Sparse(_, few) if !few.values().iter().any(Slot::has_child) => {
                 self.put_slots(self.slots(depth), depth)
             }
@@ -263,6 +287,41 @@ fn change_slots(all: &mut [Slot; 256], change: Change<'_>, depth: usize) {
     all[change.route().slots(depth)].iter_mut().for_each(|slot| change.apply(slot.entry_mut()));
 }
 
+impl Slot {
+    /// What the next octet of an address leads to: the best entry then, if `best` was that before, and the slot that
+    /// leads further, if one does.
+    #[inline(always)]
+    fn step<const OCTETS: usize>(&self, depth: usize, octets: &[u8; OCTETS], best: Entry) -> (Entry, Option<&Slot>) {
+        let octet = octets[depth];
+        let place = usize::from(octet);
+        let next = match self {
+            Slot::End(_) => return (best, None),
+            Slot::Full(_, all) => &all[place],
+            Slot::Leaf(_, all) => return (all[place].or(best), None),
+            Slot::Few(_, few) => return (few.get(octet).or(best), None),
+            Slot::Sparse(_, few) => few.get(octet),
+            Slot::Tail(_, tail) => return (if tail.holds(key(octets)) { tail.entry } else { best }, None),
+        };
+        (next.entry().or(best), Some(next))
+    }
+}
+
+/// A lookup under way.
+#[derive(Clone, Copy)]
+struct Lane<'t> {
+    slot: &'t Slot,
+    /// Which of the lookups it is.
+    at: usize,
+}
+
+/// An address as [`Route`] has it.
+#[inline]
+fn key<const OCTETS: usize>(octets: &[u8; OCTETS]) -> u128 {
+    let mut key = [0; 16];
+    key[..OCTETS].copy_from_slice(octets);
+    u128::from_be_bytes(key)
+}
+
 /// One version of the routes of a family.
 #[derive(Clone, Debug)]
 pub(super) struct Trie {
@@ -274,24 +333,46 @@ impl Trie {
         Self { root: Arc::new(core::array::from_fn(|_| Slot::default())) }
     }
 
-    /// The entry of the longest prefix that holds an address: its octets, and the same as in [`Route`].
+    /// The entry of the longest prefix that holds an address.
     #[inline]
-    pub(super) fn lookup<const OCTETS: usize>(&self, octets: [u8; OCTETS], key: u128) -> Entry {
+    pub(super) fn lookup<const OCTETS: usize>(&self, octets: &[u8; OCTETS]) -> Entry {
         let mut slot = &self.root[usize::from(octets[0])];
         let mut best = slot.entry();
-        for &octet in &octets[1..] {
-            let place = usize::from(octet);
-            slot = match slot {
-                Slot::End(_) => return best,
-                Slot::Full(_, all) => &all[place],
-                Slot::Leaf(_, all) => return all[place].or(best),
-                Slot::Few(_, few) => return few.get(octet).or(best),
-                Slot::Sparse(_, few) => few.get(octet),
-                Slot::Tail(_, tail) => return if tail.holds(key) { tail.entry } else { best },
-            };
-            best = slot.entry().or(best);
+        for depth in 1..OCTETS {
+            let (entry, next) = slot.step(depth, octets, best);
+            best = entry;
+            match next {
+                Some(next) => slot = next,
+                None => break,
+            }
         }
         best
+    }
+
+    /// [`lookup`](Self::lookup) for up to [`LANES`] addresses, level by level: memory is read for all of them at once,
+    /// and a branch guessed wrong finds what it depends on at hand.
+    #[inline]
+    pub(super) fn lookup_many<const OCTETS: usize>(&self, asked: &[[u8; OCTETS]]) -> [Entry; LANES] {
+        let mut found = [Entry::NONE; LANES];
+        let mut lanes = [Lane { slot: &self.root[0], at: 0 }; LANES];
+        let mut under_way = 0;
+        for (at, octets) in asked.iter().enumerate().take(LANES) {
+            let slot = &self.root[usize::from(octets[0])];
+            (lanes[at], found[at]) = (Lane { slot, at }, slot.entry());
+            under_way += 1;
+        }
+        for depth in 1..OCTETS {
+            for n in 0..mem::take(&mut under_way) {
+                let Lane { slot, at } = lanes[n];
+                let (entry, next) = slot.step(depth, &asked[at], found[at]);
+                found[at] = entry;
+                if let Some(slot) = next {
+                    lanes[under_way] = Lane { slot, at };
+                    under_way += 1;
+                }
+            }
+        }
+        found
     }
 
     /// Adds a route, or gives it another entry.
