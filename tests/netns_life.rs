@@ -54,6 +54,37 @@ fn an_idle_gateway_sleeps_and_a_busy_one_does_not() {
     net.stop();
 }
 
+#[test]
+fn workers_have_their_cores_to_themselves() {
+    let Some(mut net) = Net::running("cores") else { return };
+    let tasks = fs::read_dir(format!("/proc/{}/task", net.process().id())).unwrap();
+    let mut allowed: Vec<(String, String)> = Vec::new();
+    for task in tasks.map(|task| task.unwrap().path()) {
+        // one that has ended meanwhile has no cores
+        let Ok(status) = fs::read_to_string(task.join("status")) else { continue };
+        let field = |name: &str| status.lines().find_map(|l| l.strip_prefix(name)).unwrap().trim().to_string();
+        allowed.push((field("Name:"), field("Cpus_allowed_list:")));
+    }
+    let (workers, others): (Vec<_>, Vec<_>) = allowed.into_iter().partition(|(name, _)| name.starts_with("selvedge-w"));
+    assert_eq!(workers.len(), 1, "{workers:?} {others:?}");
+    let all = std::thread::available_parallelism().unwrap().get();
+    let expected = |cores: &str| all == 1 || !list(cores).contains(&list(&workers[0].1)[0]);
+    assert!(
+        list(&workers[0].1).len() == 1 && others.iter().all(|(_, cores)| expected(cores)),
+        "{workers:?} {others:?}"
+    );
+    net.stop();
+}
+
+/// `0-2,5` as the kernel lists cores.
+fn list(cores: &str) -> Vec<u32> {
+    let part = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        first.parse::<u32>().unwrap()..=last.parse().unwrap()
+    };
+    cores.split(',').flat_map(part).collect()
+}
+
 /// All there is to see of the interfaces the gateway touches, and of those across from them.
 fn interfaces(net: &Net) -> Vec<String> {
     let native = &net.t.native.ns;
