@@ -54,6 +54,62 @@ fn an_idle_gateway_sleeps_and_a_busy_one_does_not() {
     net.stop();
 }
 
+#[test]
+fn workers_have_their_cores_to_themselves() {
+    let Some(mut net) = Net::running("cores") else { return };
+    let tasks = fs::read_dir(format!("/proc/{}/task", net.process().id())).unwrap();
+    let mut allowed: Vec<(String, String)> = Vec::new();
+    for task in tasks.map(|task| task.unwrap().path()) {
+        // one that has ended meanwhile has no cores
+        let Ok(status) = fs::read_to_string(task.join("status")) else { continue };
+        let field = |name: &str| status.lines().find_map(|l| l.strip_prefix(name)).unwrap().trim().to_string();
+        allowed.push((field("Name:"), field("Cpus_allowed_list:")));
+    }
+    let (workers, others): (Vec<_>, Vec<_>) = allowed.into_iter().partition(|(name, _)| name.starts_with("selvedge-w"));
+    assert_eq!(workers.len(), 1, "{workers:?} {others:?}");
+    let all = std::thread::available_parallelism().unwrap().get();
+    let expected = |cores: &str| all == 1 || !list(cores).contains(&list(&workers[0].1)[0]);
+    assert!(
+        list(&workers[0].1).len() == 1 && others.iter().all(|(_, cores)| expected(cores)),
+        "{workers:?} {others:?}"
+    );
+    net.stop();
+}
+
+#[test]
+fn a_real_time_worker_gives_way_now_and_then() {
+    let Some(mut net) = Net::running("duty") else { return };
+    let task = |id: &str, file| format!("/proc/{id}/task/{id}/{file}");
+    let tasks = fs::read_dir(format!("/proc/{}/task", net.process().id())).unwrap();
+    let mut ids = tasks.map(|task| task.unwrap().file_name().into_string().unwrap());
+    let is_worker = |id: &String| fs::read_to_string(task(id, "comm")).is_ok_and(|c| c.starts_with("selvedge-w"));
+    let worker = ids.find(is_worker).unwrap();
+    let load = Steady::start(&net, 2_000);
+    let began = Instant::now();
+    let mut classes = std::collections::BTreeMap::<u32, u32>::new();
+    while began.elapsed() < Duration::from_secs(1) {
+        // the 41st field, the 39th after the name (proc_pid_stat(5)): 0 for SCHED_OTHER, 1 for SCHED_FIFO
+        let stat = fs::read_to_string(task(&worker, "stat")).unwrap();
+        let class = stat.rsplit(')').next().unwrap().split_whitespace().nth(38).unwrap().parse().unwrap();
+        *classes.entry(class).or_default() += 1;
+        sleep(Duration::from_micros(500));
+    }
+    load.finish(&net, &[]);
+    let seen: Vec<u32> = classes.keys().copied().collect();
+    assert_eq!(seen, [0, 1], "{classes:?}");
+    assert!(classes[&0] < classes[&1], "{classes:?}");
+    net.stop();
+}
+
+/// `0-2,5` as the kernel lists cores.
+fn list(cores: &str) -> Vec<u32> {
+    let part = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        first.parse::<u32>().unwrap()..=last.parse().unwrap()
+    };
+    cores.split(',').flat_map(part).collect()
+}
+
 /// All there is to see of the interfaces the gateway touches, and of those across from them.
 fn interfaces(net: &Net) -> Vec<String> {
     let native = &net.t.native.ns;

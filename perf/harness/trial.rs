@@ -88,6 +88,8 @@ impl Trial {
 pub(crate) struct Sums {
     pub(crate) sent: u64,
     pub(crate) received: u64,
+    /// How late the generator was at most. Then it sends all that is due at once, far above the rate.
+    pub(crate) late_max_ns: u64,
 }
 
 /// A bed with its system and counter, ready for one trial after the other.
@@ -148,9 +150,10 @@ impl<'a> Bench<'a> {
             look(start.elapsed().as_secs_f64(), &histogram(&now["latency"]))?;
             thread::sleep(step);
         }
-        let sent = number(&sending.finish()?, "frames")?;
+        let report = sending.finish()?;
+        let sent = number(&report, "frames")?;
         let end = self.settle(&before, sent)?;
-        Ok(Sums { sent, received: number(&end, "frames")? })
+        Ok(Sums { sent, received: number(&end, "frames")?, late_max_ns: number(&report, "latest_ns")? })
     }
 
     fn awake_trial(&mut self, rate: Option<u64>, seconds: f64) -> Result<Trial> {

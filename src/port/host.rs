@@ -8,5 +8,5 @@ mod process;
 mod xdp_features;
 
 pub use ioctl::{Channels, Interface, Offloads, interface_index, interface_name};
-pub use process::{Capabilities, become_realtime, free_hugepages, kernel_release, release_memory};
+pub use process::{Capabilities, become_ordinary, become_realtime, free_hugepages, kernel_release, release_memory};
 pub use xdp_features::{XdpFeatures, xdp_features};

@@ -1,5 +1,6 @@
 //! Floor 4: loops and reads the clock. One worker owns one queue of every port, and shares nothing.
 
+pub mod duty;
 pub mod idle;
 pub mod latency;
 pub mod stats;
@@ -8,11 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use duty::{Class, Duty};
 use idle::{Idle, Rest};
 use stats::{Board, Stats};
 
 use crate::drops::DropReason;
 use crate::path::{Journey, Memory, Path, Scouted, Tick, Verdict};
+use crate::port::host::{become_ordinary, become_realtime};
 use crate::port::{Burst, Frame, Pool, Port, Waiter};
 use crate::tables::handover::Subscriber;
 use crate::tables::hash::Keyed;
@@ -83,6 +86,7 @@ pub struct Worker<P, C = Monotonic> {
     board: Arc<Board>,
     published: Tick,
     quiet: u32,
+    duty: Duty,
     clock: C,
 }
 
@@ -144,6 +148,7 @@ impl<P: Port, C: Clock> Worker<P, C> {
             board: Board::new(count),
             published: Tick(0),
             quiet: 0,
+            duty: Duty::ordinary(),
             clock,
         };
         worker.publish();
@@ -293,6 +298,18 @@ impl<P: Port, C: Clock> Worker<P, C> {
         if end.since(self.published) > PUBLISH_EVERY {
             self.publish_at(end);
         }
+        self.take_duty(end);
+    }
+
+    /// Changes the thread's class when its turn is over.
+    #[inline]
+    fn take_duty(&mut self, now: Tick) {
+        // a change that fails is tried again when the next is due; meanwhile the thread is what it was
+        let _ = match self.duty.next(now) {
+            Some(Class::RealTime) => become_realtime(),
+            Some(Class::Ordinary) => become_ordinary(),
+            None => Ok(()),
+        };
     }
 
     /// A busy worker shows its numbers when idle, too, without reading the clock on every empty turn.
@@ -304,7 +321,13 @@ impl<P: Port, C: Clock> Worker<P, C> {
             if now.since(self.published) > PUBLISH_EVERY {
                 self.publish_at(now);
             }
+            self.take_duty(now);
         }
+    }
+
+    /// Lets a worker that its thread has made real-time give way now and then. To be called in that thread.
+    pub fn set_duty(&mut self, duty: Duty) {
+        self.duty = duty;
     }
 
     /// Shows all numbers now.

@@ -188,11 +188,14 @@ fn notes(report: &Report, out: &mut String) {
     if let Some(r) = &report.reload {
         let _ = writeln!(
             out,
-            "* Reload ({}) at {:.0} kpps, {}: {} packets lost; the plot is in report.html.",
+            "* Reload ({}) at {:.0} kpps, {}: {} packets lost; the generator itself was {:.1} ms late at most ({} earlier \
+             measurements, in which it was later than rings last, were repeated). The plot is in report.html.",
             r.change,
             r.pps / 1e3,
             r.workload,
-            r.lost
+            r.lost,
+            r.generator_late_us / 1e3,
+            r.repeated
         );
     }
     for line in &report.omitted {

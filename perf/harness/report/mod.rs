@@ -128,6 +128,10 @@ pub(crate) struct Reload {
     pub(crate) at: f64,
     pub(crate) change: String,
     pub(crate) lost: u64,
+    /// How late the generator was at most: after that it sends at once what is due, and rings may overflow of it.
+    pub(crate) generator_late_us: f64,
+    /// Measurements in which the generator was later than rings last; repeated.
+    pub(crate) repeated: usize,
     /// A row an interval: seconds from the start, then p50, p99 and the largest, µs.
     pub(crate) points: Vec<[f64; 4]>,
 }

@@ -16,6 +16,7 @@ use crate::port::{
 };
 use crate::tables::handover::Subscriber;
 use crate::tables::hash::Keyed;
+use crate::worker::duty::Duty;
 use crate::worker::idle::Idle;
 use crate::worker::stats::Board;
 use crate::worker::{Settings, Side, Worker};
@@ -146,11 +147,13 @@ impl Crew {
                 if !core_affinity::set_for_current(core_affinity::CoreId { id: usize::from(core) }) {
                     tracing::warn!(core, "worker {queue} cannot be pinned to its core");
                 }
-                if realtime && let Err(error) = become_realtime() {
-                    tracing::warn!(
+                match realtime.then(become_realtime) {
+                    Some(Ok(())) => worker.set_duty(Duty::real_time()),
+                    Some(Err(error)) => tracing::warn!(
                         %error, core,
                         "worker {queue} has no real-time priority: others on its core delay it (CAP_SYS_NICE, or workers.realtime = \"off\")"
-                    );
+                    ),
+                    None => {}
                 }
                 worker.run(idle, &mut waiter, &stop);
             };

@@ -1,5 +1,6 @@
 //! `selvedge run`: from a config file to a gateway that forwards, and back.
 
+mod cores;
 mod gateway;
 mod launch;
 mod log;
@@ -48,6 +49,9 @@ impl RunError {
 pub fn run(path: &Path) -> ExitCode {
     match prepare(path) {
         Ok((config, text, plan)) => {
+            if let Err(error) = cores::leave_to_workers(&plan.cores) {
+                tracing::warn!(%error, "the control plane shares the workers' cores");
+            }
             let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
                 Err(error) => {

@@ -61,9 +61,21 @@ impl Capabilities {
 /// # Errors
 /// EPERM: CAP_SYS_NICE is missing, and RLIMIT_RTPRIO is 0.
 pub fn become_realtime() -> io::Result<()> {
-    let lowest = libc::sched_param { sched_priority: 1 };
-    // SAFETY: `lowest` is valid for reading; 0 is the calling thread.
-    match unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const lowest) } {
+    set_scheduler(libc::SCHED_FIFO, 1)
+}
+
+/// Makes the calling thread an ordinary one again (SCHED_OTHER). Who was real-time may always do that.
+///
+/// # Errors
+/// None that is documented.
+pub fn become_ordinary() -> io::Result<()> {
+    set_scheduler(libc::SCHED_OTHER, 0)
+}
+
+fn set_scheduler(class: i32, priority: i32) -> io::Result<()> {
+    let parameters = libc::sched_param { sched_priority: priority };
+    // SAFETY: `parameters` is valid for reading; 0 is the calling thread.
+    match unsafe { libc::sched_setscheduler(0, class, &raw const parameters) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
@@ -118,7 +130,11 @@ mod tests {
         let (outcome, class) = std::thread::spawn(|| {
             let outcome = become_realtime();
             // SAFETY: takes no pointers.
-            (outcome, unsafe { libc::sched_getscheduler(0) })
+            let class = unsafe { libc::sched_getscheduler(0) };
+            become_ordinary().unwrap();
+            // SAFETY: as above.
+            assert_eq!(unsafe { libc::sched_getscheduler(0) }, libc::SCHED_OTHER);
+            (outcome, class)
         })
         .join()
         .unwrap();
