@@ -45,6 +45,7 @@ impl Path<'_> {
         if !scouted.shape.is_plain() {
             return None;
         }
+        self.memory.unknown += 1;
         let frame = StackV4::ref_from_prefix(pkt.reach_all::<REACH>(0)?).ok()?.0;
         let (ip, overlay, from) = (frame.ip.words(), scouted.shape.overlay(), frame.outer.ip.source());
         let (domain, addrs) = (domain_of(overlay), (ip.source(), ip.destination()));
@@ -131,6 +132,7 @@ impl Path<'_> {
         if !scouted.shape.is_plain() {
             return None;
         }
+        self.memory.unknown += 1;
         let frame = StackV4::ref_from_prefix(pkt.reach_all::<REACH>(GROWTH)?).ok()?.0;
         let ip = frame.ip.words();
         let addrs = (ip.source(), ip.destination());

@@ -6,7 +6,9 @@
 //!
 //! In front of both stands a fast path for frames of the plainest shape, which looks at a burst twice: [`Path::scout_inbound`]
 //! and [`Path::scout_outbound`] at all its frames, then [`Path::decide_inbound`] and [`Path::decide_outbound`]. Between the
-//! looks a large table is asked for all that the cache did not know ([`Path::ask_noted`]). Whatever it does not decide goes the careful way from the start, and what it decides the careful way would have decided to the byte.
+//! looks a large table is asked for all that the cache did not know ([`Path::ask_noted`]); and before both, if the last burst
+//! held much of that, the frames are run through for the memory that will be needed ([`Path::looks_ahead`]). Whatever it does
+//! not decide goes the careful way from the start, and what it decides the careful way would have decided to the byte.
 //! A new rule must therefore be asked there, too; `tests/fuzz.rs` compares the two on millions of packets.
 
 mod ask;
@@ -19,6 +21,7 @@ mod recent;
 mod refuse;
 mod reply;
 mod scout;
+mod touch;
 
 pub use limit::{Limiter, Tick};
 pub use scout::Scouted;
@@ -107,6 +110,8 @@ pub struct Memory {
     pub partial_checksums: u64,
     recent: Recent,
     answers: Answers,
+    /// Frames of this burst, so far, with an address that the cache did not know.
+    unknown: u32,
 }
 
 impl Memory {
@@ -118,6 +123,7 @@ impl Memory {
             partial_checksums: 0,
             recent: Recent::default(),
             answers: Answers::default(),
+            unknown: 0,
         }
     }
 }

@@ -146,6 +146,12 @@ impl FlowCache {
         self.sets.get(self.place(domain, addr)).map_or(Packed::NONE, |set| set.get(domain, addr, epoch))
     }
 
+    /// A word of the set for an address. To ask for it is to have the set at hand when it is searched.
+    #[inline(always)]
+    pub fn touch(&self, domain: Domain, addr: Ipv4Addr) -> u32 {
+        self.sets.get(self.place(domain, addr)).map_or(0, |set| set.epochs.0[0])
+    }
+
     /// Where an address is, of whatever epoch, and what is remembered of it: an action, and the epoch that it was last known
     /// to hold in. If it is nowhere, where it would be put: in the place of an entry of another epoch if the set has one, of
     /// a pseudo-random one otherwise.
