@@ -171,11 +171,14 @@ fn decide(path: &mut Path<'_>, port: PortId, frame: &[u8], careful: bool) -> Out
     outcome(verdict, &packet)
 }
 
-/// The same for the frames of a burst, as a worker does it: the first look at all, what they lack asked for together,
-/// then the second look at each, ten seconds apart.
+/// The same for the frames of a burst, as a worker does it: the look ahead and the first look at all, what they lack asked
+/// for together, then the second look at each, ten seconds apart.
 fn decide_burst(path: &mut Path<'_>, port: PortId, frames: &[Vec<u8>]) -> Vec<Outcome> {
     let mut laid: Vec<_> = frames.iter().map(|frame| laid(frame)).collect();
     let mut packets: Vec<_> = laid.iter_mut().map(|(chunk, span)| Packet::new(chunk, span)).collect();
+    for packet in &mut packets {
+        std::hint::black_box(if port == ACCESS { path.touch_outbound(packet) } else { path.touch_inbound(packet) });
+    }
     let scout = |packet| if port == ACCESS { path.scout_outbound(packet) } else { path.scout_inbound(packet) };
     let scouted: Vec<_> = packets.iter_mut().map(scout).collect();
     assert!(path.takes_notes(), "the table is large");
@@ -195,6 +198,23 @@ fn decide_burst(path: &mut Path<'_>, port: PortId, frames: &[Vec<u8>]) -> Vec<Ou
         outcome(verdict, packet)
     };
     packets.iter_mut().zip(scouted).map(decide).collect()
+}
+
+#[test]
+fn only_a_burst_of_unknown_addresses_makes_the_next_be_looked_ahead_at() {
+    let tables = tables().publish();
+    let mut memory = Memory::new(FlowCache::new(4096, settings().hasher));
+    let mut path = Path { tables: &tables, memory: &mut memory, now: Tick(0) };
+    let [a, b, c, _] = BLUE_POD;
+    let frames: Vec<_> = (1..=64).map(|n| plain(&Ip::udp(NATIVE, [a, b, c, n], (1, 2), b"payload"))).collect();
+    for unknown in [true, false] {
+        for frame in &frames {
+            let (verdict, _) = decide(&mut path, ACCESS, frame, false);
+            assert!(matches!(verdict, Verdict::Send(..)), "{verdict:?}");
+        }
+        assert_eq!(path.looks_ahead(), unknown);
+        assert!(!path.looks_ahead(), "a burst counts once");
+    }
 }
 
 #[test]

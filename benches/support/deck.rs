@@ -91,6 +91,14 @@ impl Way<'_> {
     #[inline]
     fn decide_from<const UNDERLAY: bool>(&mut self, pool: &Pool, frames: &mut [Frame], tally: &mut Tally) {
         let mut path = Path { tables: self.tables, memory: self.memory, now: Tick(1) };
+        if path.looks_ahead() {
+            let mut touched = 0;
+            for frame in frames.iter_mut() {
+                let mut packet = pool.packet(frame);
+                touched ^= if UNDERLAY { path.touch_inbound(&mut packet) } else { path.touch_outbound(&mut packet) };
+            }
+            std::hint::black_box(touched);
+        }
         for (frame, scouted) in frames.iter_mut().zip(self.scouted.iter_mut()) {
             let mut packet = pool.packet(frame);
             *scouted = if UNDERLAY { path.scout_inbound(&mut packet) } else { path.scout_outbound(&mut packet) };

@@ -12,7 +12,7 @@ use super::fast::GROWTH;
 use super::parse::is_forwardable;
 use super::scout::{REACH, Scouted};
 use super::{Path, domain_of};
-use crate::tables::{Domain, Packed};
+use crate::tables::{Domain, Packed, Seat};
 use crate::wire::{Packet, StackV4};
 
 /// Room for the answers about a burst, a power of two.
@@ -22,8 +22,15 @@ const NEAR: usize = 32;
 /// Addresses that the tables are asked for at once.
 const GROUP: usize = 32;
 
-/// The last answers, in the order of the frames. The second look asks in that order, too, but not for all; and a packet
-/// that the fast path has given up is asked about once more by the careful one.
+/// What the tables say of an address, and where the cache would remember it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Told {
+    pub advice: Packed,
+    pub seat: Seat,
+}
+
+/// Answers to what was noted, in the order of the frames. The second look asks in that order, too, but not for all; and a
+/// packet that the fast path has given up is asked about once more by the careful one.
 #[derive(Debug)]
 pub(super) struct Answers {
     ring: Box<[Answer; ROOM]>,
@@ -49,6 +56,12 @@ struct Answer {
 }
 
 impl Answers {
+    /// True if there may be some that nobody has found yet.
+    #[inline(always)]
+    fn are_waiting(&self) -> bool {
+        self.found != self.given
+    }
+
     /// The answer, if it is among the last two that were found or the next ones.
     #[inline]
     fn find(&mut self, domain: Domain, addr: Ipv4Addr, epoch: u32) -> Option<Packed> {
@@ -61,15 +74,6 @@ impl Answers {
             }
         }
         None
-    }
-
-    /// Keeps an answer for who asks once more, unless others are waiting to be found.
-    #[inline]
-    fn put(&mut self, answer: Answer) {
-        if self.found == self.given {
-            self.note(answer);
-            self.found = self.given;
-        }
     }
 
     #[inline]
@@ -112,7 +116,10 @@ impl Path<'_> {
         let ip = frame.ip.words();
         for (addr, known) in [(ip.source(), scouted.src()), (ip.destination(), scouted.dst())] {
             // what still holds from an older version is renewed when its turn comes
-            if known.is_none() && is_forwardable(addr) && self.still_holds(domain, addr).is_none() {
+            if known.is_none()
+                && is_forwardable(addr)
+                && self.still_holds(domain, addr, self.seat(domain, addr).1).is_none()
+            {
                 self.memory.answers.note(Answer { epoch: 0, addr: addr.to_bits(), domain, advice: Packed::NONE });
             }
         }
@@ -134,25 +141,39 @@ impl Path<'_> {
         }
     }
 
-    /// What the cache knows from an older version, which still counts if nothing that covers the address has changed.
     #[inline(always)]
-    fn still_holds(&self, domain: Domain, addr: Ipv4Addr) -> Option<Packed> {
-        let (advice, then) = self.memory.cache.older(domain, addr)?;
+    fn seat(&self, domain: Domain, addr: Ipv4Addr) -> (Seat, Option<(Packed, u32)>) {
+        self.memory.cache.seat(domain, addr, self.tables.epoch())
+    }
+
+    /// What the cache knows from an older version, which still counts if nothing that covers the address has changed.
+    #[inline]
+    fn still_holds(&self, domain: Domain, addr: Ipv4Addr, older: Option<(Packed, u32)>) -> Option<Packed> {
+        let (advice, then) = older?;
         self.tables.unchanged_since(domain, addr.into(), then).then_some(advice)
     }
 
     /// What the tables say of an address.
-    pub(super) fn ask(&mut self, domain: Domain, addr: Ipv4Addr) -> Packed {
+    #[inline(never)]
+    pub(super) fn ask(&mut self, domain: Domain, addr: Ipv4Addr) -> Told {
+        let (seat, older) = self.seat(domain, addr);
+        if (older.is_some() || self.memory.answers.are_waiting())
+            && let Some(advice) = self.recall(domain, addr, seat, older)
+        {
+            return Told { advice, seat };
+        }
+        Told { advice: self.tables.lookup_v4(domain, addr), seat }
+    }
+
+    /// What they say, if that is known from an older version or was asked between the looks.
+    #[inline(never)]
+    fn recall(&mut self, domain: Domain, addr: Ipv4Addr, seat: Seat, older: Option<(Packed, u32)>) -> Option<Packed> {
         let epoch = self.tables.epoch();
-        if let Some(advice) = self.still_holds(domain, addr) {
-            self.memory.cache.renew(domain, addr, epoch);
-            return advice;
+        let held = self.still_holds(domain, addr, older);
+        if held.is_some() {
+            self.memory.cache.renew(seat, epoch);
+            return held;
         }
-        if let Some(advice) = self.memory.answers.find(domain, addr, epoch) {
-            return advice;
-        }
-        let advice = self.tables.lookup(domain, addr.into()).into();
-        self.memory.answers.put(Answer { epoch, addr: addr.to_bits(), domain, advice });
-        advice
+        self.memory.answers.find(domain, addr, epoch)
     }
 }

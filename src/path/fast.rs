@@ -13,10 +13,11 @@ use core::net::Ipv4Addr;
 
 use zerocopy::{FromBytes, IntoBytes, transmute_ref};
 
+use super::ask::Told;
 use super::parse::{Ip, is_forwardable};
 use super::scout::{Scouted, Shape};
 use super::{Journey, Path, Verdict, domain_of, partial};
-use crate::tables::{Domain, Packed, Way};
+use crate::tables::{Domain, Packed, Seat, Way};
 use crate::wire::checksum::Sum;
 use crate::wire::ipv4::{self, Words};
 use crate::wire::{OuterV4, Packet, StackV4, eth, flow, outer, stack};
@@ -44,32 +45,46 @@ impl Path<'_> {
         if !scouted.shape.is_plain() {
             return None;
         }
+        self.memory.unknown += 1;
         let frame = StackV4::ref_from_prefix(pkt.reach_all::<REACH>(0)?).ok()?.0;
         let (ip, overlay, from) = (frame.ip.words(), scouted.shape.overlay(), frame.outer.ip.source());
-        let scouted = self.consult_source(domain_of(overlay), ip, scouted);
+        let (domain, addrs) = (domain_of(overlay), (ip.source(), ip.destination()));
+        let src = self.consult(domain, addrs.0, scouted.src());
+        if !self.tables.is_sender(src.advice, overlay, from) {
+            return self.refuse_sender(overlay, from);
+        }
+        let dst = self.consult(domain, addrs.1, scouted.dst());
+        if dst.advice.is_none() {
+            return self.refuse_route(addrs.1, scouted.shape);
+        }
+        let verdict = self.send_inbound(pkt, scouted.with(src.advice, dst.advice))?;
+        if let Verdict::Send(..) = verdict {
+            self.keep(domain, addrs.0, src);
+            self.keep(domain, addrs.1, dst);
+        }
+        Some(verdict)
+    }
+
+    /// A plain frame whose addresses the cache knows both.
+    #[inline(always)]
+    fn known_inbound(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Option<Verdict> {
+        let overlay = scouted.shape.overlay();
+        let from = StackV4::ref_from_prefix(pkt.reach_all::<REACH>(0)?).ok()?.0.outer.ip.source();
         if !self.tables.is_sender(scouted.src(), overlay, from) {
             return self.refuse_sender(overlay, from);
         }
-        let scouted = self.consult_destination(domain_of(overlay), ip, scouted);
-        self.known_inbound(pkt, scouted)
+        self.send_inbound(pkt, scouted)
     }
 
-    /// A plain frame of which the advice for both addresses is there: from the cache, or else from the tables, as far as
-    /// they have any.
+    /// A plain frame from a peer that may send it, with the advice for both addresses, from the cache or else from the
+    /// tables.
     #[inline(always)]
-    fn known_inbound(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Option<Verdict> {
-        let (src, dst, shape, overlay) = (scouted.src(), scouted.dst(), scouted.shape, scouted.shape.overlay());
+    fn send_inbound(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Option<Verdict> {
+        let (src, dst, shape) = (scouted.src(), scouted.dst(), scouted.shape);
         let head = pkt.headroom();
         let room = pkt.reach_all::<REACH>(0)?;
         let frame = StackV4::ref_from_prefix(room).ok()?.0;
-        let (from, tables) = (frame.outer.ip.source(), self.tables);
-        let domain = domain_of(overlay);
-        if !tables.is_sender(src, overlay, from) {
-            return self.refuse_sender(overlay, from);
-        }
-        if dst.is_none() {
-            return self.refuse_inbound(frame.ip.words(), shape);
-        }
+        let tables = self.tables;
         if dst.is_encap() {
             let way = tables.peer_of(dst)?.way.as_ref()?;
             let ip = frame.ip.words();
@@ -78,7 +93,7 @@ impl Path<'_> {
                 return None;
             }
             let ports = ports(shape, room)?;
-            self.settle(domain, scouted, room)?;
+            self.settle(shape, room)?;
             let frame = StackV4::mut_from_prefix(room).ok()?.0;
             frame.ip.decrement_ttl();
             // one stack of headers takes the place of another: the packet stays where it is
@@ -92,7 +107,7 @@ impl Path<'_> {
             if frame.ip.ttl <= 1 || total > *mtu {
                 return None;
             }
-            self.settle(domain, scouted, room)?;
+            self.settle(shape, room)?;
             let frame = StackV4::mut_from_prefix(room).ok()?.0;
             frame.ip.decrement_ttl();
             frame.outer.inner = *header;
@@ -117,31 +132,47 @@ impl Path<'_> {
         if !scouted.shape.is_plain() {
             return None;
         }
+        self.memory.unknown += 1;
         let frame = StackV4::ref_from_prefix(pkt.reach_all::<REACH>(GROWTH)?).ok()?.0;
         let ip = frame.ip.words();
-        let scouted = self.consult_source(Domain(0), ip, scouted);
-        let src = scouted.src();
-        if src.hop().is_none() && !self.may_send(ip, src) {
-            return self.refuse_source(src);
+        let addrs = (ip.source(), ip.destination());
+        let src = self.consult(Domain(0), addrs.0, scouted.src());
+        if src.advice.hop().is_none() && !self.may_send(ip, src.advice) {
+            return self.refuse_source(src.advice);
         }
-        let scouted = self.consult_destination(Domain(0), ip, scouted);
-        self.known_outbound(pkt, scouted)
+        let dst = self.consult(Domain(0), addrs.1, scouted.dst());
+        if dst.advice.is_none() {
+            return self.refuse_route(addrs.1, scouted.shape);
+        }
+        let verdict = self.send_outbound(pkt, scouted.with(src.advice, dst.advice))?;
+        if let Verdict::Send(..) = verdict {
+            self.keep(Domain(0), addrs.0, src);
+            self.keep(Domain(0), addrs.1, dst);
+        }
+        Some(verdict)
     }
 
     /// As [`Path::known_inbound`].
     #[inline(always)]
     fn known_outbound(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Option<Verdict> {
-        let (src, dst, shape) = (scouted.src(), scouted.dst(), scouted.shape);
+        let src = scouted.src();
+        if src.hop().is_none() {
+            let frame = StackV4::ref_from_prefix(pkt.reach_all::<REACH>(GROWTH)?).ok()?.0;
+            if !self.may_send(frame.ip.words(), src) {
+                return self.refuse_source(src);
+            }
+        }
+        self.send_outbound(pkt, scouted)
+    }
+
+    /// As [`Path::send_inbound`]; of the source, there may be no advice.
+    #[inline(always)]
+    fn send_outbound(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Option<Verdict> {
+        let (dst, shape) = (scouted.dst(), scouted.shape);
         let head = pkt.headroom();
         let room = pkt.reach_all::<REACH>(GROWTH)?;
         let frame = StackV4::ref_from_prefix(room).ok()?.0;
         let tables = self.tables;
-        if src.hop().is_none() && !self.may_send(frame.ip.words(), src) {
-            return self.refuse_source(src);
-        }
-        if dst.is_none() {
-            return self.refuse_route(frame.ip.words(), shape);
-        }
         if dst.is_encap() {
             let way = tables.peer_of(dst)?.way.as_ref()?;
             let ip = frame.ip.words();
@@ -150,7 +181,7 @@ impl Path<'_> {
                 return None;
             }
             let ports = ports(shape, room)?;
-            self.settle(Domain(0), scouted, room)?;
+            self.settle(shape, room)?;
             let frame = StackV4::mut_from_prefix(room).ok()?.0;
             frame.ip.decrement_ttl();
             put_on(&mut frame.outer, way, ip, ports);
@@ -163,7 +194,7 @@ impl Path<'_> {
             if frame.ip.ttl <= 1 || total > *mtu {
                 return None;
             }
-            self.settle(Domain(0), scouted, room)?;
+            self.settle(shape, room)?;
             let frame = StackV4::mut_from_prefix(room).ok()?.0;
             frame.ip.decrement_ttl();
             frame.outer.inner = *header;
@@ -172,16 +203,14 @@ impl Path<'_> {
         }
     }
 
-    /// What few packets need before they leave: unfinished checksums are finished, the cache learns what the tables said,
-    /// an outer checksum is verified.
+    /// What few packets need before they leave: unfinished checksums are finished, an outer checksum is verified.
     #[inline(always)]
-    fn settle(&mut self, domain: Domain, scouted: Scouted, room: &mut [u8]) -> Option<()> {
-        if scouted.shape.has(Shape::UNSETTLED) { self.settle_rest(domain, scouted, room) } else { Some(()) }
+    fn settle(&mut self, shape: Shape, room: &mut [u8]) -> Option<()> {
+        if shape.has(Shape::UNSETTLED) { self.settle_rest(shape, room) } else { Some(()) }
     }
 
     #[inline(never)]
-    fn settle_rest(&mut self, domain: Domain, scouted: Scouted, room: &mut [u8]) -> Option<()> {
-        let shape = scouted.shape;
+    fn settle_rest(&mut self, shape: Shape, room: &mut [u8]) -> Option<()> {
         let (front, rest) = room.split_first_chunk_mut::<{ stack::LEN }>()?;
         let frame: &StackV4 = transmute_ref!(&*front);
         let ip = frame.ip.words();
@@ -189,45 +218,24 @@ impl Path<'_> {
             let payload = rest.get_mut(..usize::from(ip.total_len()) - ipv4::LEN)?;
             self.finish(payload, frame.ip.addresses(), &Ip::of(&frame.ip));
         }
-        if shape.has(Shape::NEW_SRC) {
-            self.remember(domain, ip.source(), scouted.src());
-        }
-        if shape.has(Shape::NEW_DST) {
-            self.remember(domain, ip.destination(), scouted.dst());
-        }
         if shape.has(Shape::CHECKED) { verify_outer(frame, rest) } else { Some(()) }
     }
 
-    /// Asks the tables about a source address that the cache does not know. It is to learn what they say, should the
-    /// packet be let in: strangers write nothing there.
+    /// Asks the tables about an address, unless the cache knows it. What they say it is to learn only if the packet is
+    /// let in and forwarded: strangers write nothing there.
     #[inline(always)]
-    fn consult_source(&mut self, domain: Domain, ip: Words, scouted: Scouted) -> Scouted {
-        if !scouted.src().is_none() {
-            return scouted;
+    fn consult(&mut self, domain: Domain, addr: Ipv4Addr, known: Packed) -> Told {
+        if known.is_none() && is_forwardable(addr) {
+            self.ask(domain, addr)
+        } else {
+            Told { advice: known, seat: Seat::NOWHERE }
         }
-        scouted.with_src(self.consult_tables(domain, ip.source()))
     }
 
-    /// The same for a destination.
+    /// Lets the cache know what the tables said about an address of a packet that is forwarded.
     #[inline(always)]
-    fn consult_destination(&mut self, domain: Domain, ip: Words, scouted: Scouted) -> Scouted {
-        if !scouted.dst().is_none() {
-            return scouted;
-        }
-        scouted.with_dst(self.consult_tables(domain, ip.destination()))
-    }
-
-    #[inline(never)]
-    fn consult_tables(&mut self, domain: Domain, addr: Ipv4Addr) -> Packed {
-        if is_forwardable(addr) { self.ask(domain, addr) } else { Packed::NONE }
-    }
-
-    /// Lets the cache know what the tables said.
-    #[inline(never)]
-    fn remember(&mut self, domain: Domain, addr: Ipv4Addr, advice: Packed) {
-        if let Some(action) = advice.unpack() {
-            self.memory.cache.put(domain, addr, self.tables.epoch(), action);
-        }
+    fn keep(&mut self, domain: Domain, addr: Ipv4Addr, told: Told) {
+        self.memory.cache.put_at(told.seat, domain, addr, self.tables.epoch(), told.advice);
     }
 
     /// May a plain packet come from an address that is not behind a native next hop?

@@ -6,7 +6,9 @@
 //!
 //! In front of both stands a fast path for frames of the plainest shape, which looks at a burst twice: [`Path::scout_inbound`]
 //! and [`Path::scout_outbound`] at all its frames, then [`Path::decide_inbound`] and [`Path::decide_outbound`]. Between the
-//! looks a large table is asked for all that the cache did not know ([`Path::ask_noted`]). Whatever it does not decide goes the careful way from the start, and what it decides the careful way would have decided to the byte.
+//! looks a large table is asked for all that the cache did not know ([`Path::ask_noted`]); and before both, if the last burst
+//! held much of that, the frames are run through for the memory that will be needed ([`Path::looks_ahead`]). Whatever it does
+//! not decide goes the careful way from the start, and what it decides the careful way would have decided to the byte.
 //! A new rule must therefore be asked there, too; `tests/fuzz.rs` compares the two on millions of packets.
 
 mod ask;
@@ -19,17 +21,16 @@ mod recent;
 mod refuse;
 mod reply;
 mod scout;
+mod touch;
 
 pub use limit::{Limiter, Tick};
 pub use scout::Scouted;
 
 use crate::drops::DropReason;
-use crate::tables::{
-    Action, Domain, Dscp, FlowCache, Miss, Overlay, OverlayId, Packed, PeerId, PortId, Tables, VtepKey,
-};
+use crate::tables::{Domain, Dscp, FlowCache, Miss, Overlay, OverlayId, Packed, PeerId, PortId, Tables, VtepKey};
 use crate::wire::checksum::Sum;
 use crate::wire::{Ipv4, Mac, Packet, ecn, eth};
-use ask::Answers;
+use ask::{Answers, Told};
 use core::net::Ipv4Addr;
 use parse::{Inner, Ip, Outer, is_forwardable};
 use recent::{Known, Recent};
@@ -109,6 +110,8 @@ pub struct Memory {
     pub partial_checksums: u64,
     recent: Recent,
     answers: Answers,
+    /// Frames of this burst, so far, with an address that the cache did not know.
+    unknown: u32,
 }
 
 impl Memory {
@@ -120,6 +123,7 @@ impl Memory {
             partial_checksums: 0,
             recent: Recent::default(),
             answers: Answers::default(),
+            unknown: 0,
         }
     }
 }
@@ -277,13 +281,14 @@ impl Path<'_> {
     fn sender(&mut self, domain: Domain, src: Ipv4Addr, overlay: OverlayId, outer_src: Ipv4Addr) -> Option<PeerId> {
         let epoch = self.tables.epoch();
         let cached = self.memory.cache.get(domain, src, epoch);
-        let id = if cached.is_none() { self.ask(domain, src) } else { cached }.peer()?;
+        let new = cached.is_none().then(|| self.ask(domain, src));
+        let id = new.map_or(cached, |told| told.advice).peer()?;
         let peer = self.tables.peer(id)?;
         if !peer.sends(overlay, outer_src) {
             return None;
         }
-        if cached.is_none() && is_forwardable(src) {
-            self.memory.cache.put(domain, src, epoch, Action::Encap(id));
+        if let Some(told) = new {
+            self.remember(domain, src, told);
         }
         Some(id)
     }
@@ -301,8 +306,7 @@ impl Path<'_> {
 
     #[cold]
     fn is_watched(&self, action: Packed) -> bool {
-        let overlay = action.peer().and_then(|id| self.tables.peer(id)).and_then(|p| self.tables.overlay(p.overlay));
-        overlay.is_none_or(|o| o.source_check)
+        self.tables.overlay_of(action).is_none_or(|overlay| overlay.source_check)
     }
 
     /// The peer at the outer source address.
@@ -345,13 +349,17 @@ impl Path<'_> {
     /// The action for an address that the cache does not know, or knows from another epoch.
     #[inline(never)]
     fn look_up(&mut self, domain: Domain, addr: Ipv4Addr) -> Packed {
-        let advice = self.ask(domain, addr);
-        if let Some(action) = advice.unpack()
-            && is_forwardable(addr)
-        {
-            self.memory.cache.put(domain, addr, self.tables.epoch(), action);
+        let told = self.ask(domain, addr);
+        self.remember(domain, addr, told);
+        told.advice
+    }
+
+    /// Lets the cache know what the tables said, if that is a way and a packet may be forwarded there.
+    #[inline]
+    fn remember(&mut self, domain: Domain, addr: Ipv4Addr, told: Told) {
+        if is_forwardable(addr) {
+            self.memory.cache.put_at(told.seat, domain, addr, self.tables.epoch(), told.advice);
         }
-        advice
     }
 }
 

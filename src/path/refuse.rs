@@ -10,7 +10,6 @@ use super::scout::Shape;
 use super::{Path, Verdict};
 use crate::drops::DropReason;
 use crate::tables::{OverlayId, Packed};
-use crate::wire::ipv4::Words;
 
 impl Path<'_> {
     /// A VXLAN packet whose inner source is not behind the node that sent it.
@@ -32,19 +31,10 @@ impl Path<'_> {
         (!src.is_none()).then_some(Verdict::Drop(DropReason::Source))
     }
 
-    /// A VXLAN packet to nowhere, if it is not for its checksum that it must be dropped.
-    #[inline(never)]
-    pub(super) fn refuse_inbound(&self, ip: Words, shape: Shape) -> Option<Verdict> {
-        if shape.has(Shape::CHECKED) { None } else { self.refuse_route(ip, shape) }
-    }
-
-    /// A packet to nowhere. One whose checksum may be unfinished is left to the careful path, which counts such.
-    #[inline(never)]
-    pub(super) fn refuse_route(&self, ip: Words, shape: Shape) -> Option<Verdict> {
-        if shape.has(Shape::UNFINISHED) {
-            return None;
-        }
-        let forwardable = is_forwardable(ip.source()) && is_forwardable(ip.destination());
-        forwardable.then_some(Verdict::Drop(DropReason::NoRoute))
+    /// A packet, from an address that may send it, to nowhere. One that may have an unfinished checksum is left to the
+    /// careful path, which counts such; so is one with an outer checksum, for which it may have to be dropped first.
+    #[inline(always)]
+    pub(super) fn refuse_route(&self, dst: Ipv4Addr, shape: Shape) -> Option<Verdict> {
+        (!shape.has(Shape::UNSETTLED) && is_forwardable(dst)).then_some(Verdict::Drop(DropReason::NoRoute))
     }
 }

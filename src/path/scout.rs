@@ -43,16 +43,10 @@ impl Scouted {
         !self.src().is_none() && !self.dst().is_none()
     }
 
-    /// The same with what the tables say of the source.
+    /// The same with what the tables say besides.
     #[inline(always)]
-    pub(super) const fn with_src(self, src: Packed) -> Self {
-        Self { advice: PackedPair::new(src, self.dst()), shape: self.shape.with(Shape::NEW_SRC) }
-    }
-
-    /// The same with what the tables say of the destination.
-    #[inline(always)]
-    pub(super) const fn with_dst(self, dst: Packed) -> Self {
-        Self { advice: PackedPair::new(self.src(), dst), shape: self.shape.with(Shape::NEW_DST) }
+    pub(super) const fn with(self, src: Packed, dst: Packed) -> Self {
+        Self { advice: PackedPair::new(src, dst), shape: self.shape }
     }
 }
 
@@ -69,12 +63,8 @@ impl Shape {
     pub(super) const UNFINISHED: Self = Self(4);
     /// Its outer header has a UDP checksum.
     pub(super) const CHECKED: Self = Self(8);
-    /// The cache does not know what the tables say of the source address.
-    pub(super) const NEW_SRC: Self = Self(16);
-    /// The same of the destination.
-    pub(super) const NEW_DST: Self = Self(32);
     /// There is more to be done than to forward it.
-    pub(super) const UNSETTLED: Self = Self::UNFINISHED.with(Self::CHECKED).with(Self::NEW_SRC).with(Self::NEW_DST);
+    pub(super) const UNSETTLED: Self = Self::UNFINISHED.with(Self::CHECKED);
 
     #[inline(always)]
     const fn from(overlay: OverlayId) -> Self {

@@ -40,12 +40,58 @@ impl Set {
         Packed(action)
     }
 
+    /// What is remembered of the address in whatever epoch. In vectors as well.
+    #[inline(always)]
+    fn older(&self, domain: Domain, addr: Ipv4Addr) -> Packed {
+        let (addr, domain) = (word(addr), u32::from(domain.0));
+        let (Lane(addrs), Lane(domains), Lane(actions)) = (self.addrs, self.domains, self.actions);
+        let mut action = 0;
+        for way in 0..WAYS {
+            let same = (addrs[way] ^ addr) | (domains[way] ^ domain);
+            action |= actions[way] & u32::from(same == 0).wrapping_neg();
+        }
+        Packed(action)
+    }
+
     /// The way that has the address, of whatever epoch.
-    #[inline]
+    #[inline(never)]
     fn way(&self, domain: Domain, addr: Ipv4Addr) -> Option<usize> {
         (0..WAYS).find(|way| self.addrs.0[*way] == word(addr) && self.domains.0[*way] == u32::from(domain.0))
     }
+
+    /// The first way of another epoch than this.
+    #[inline(always)]
+    fn stale(&self, epoch: u32) -> Option<usize> {
+        self.epochs.0.iter().position(|e| *e != epoch)
+    }
 }
+
+/// Where in a cache an address is, or would be put: found once for all that is done there. Good until something is put.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Seat(u32);
+
+impl Seat {
+    /// In no cache.
+    pub const NOWHERE: Seat = Seat(u32::MAX);
+
+    #[inline(always)]
+    const fn new(set: usize, way: usize) -> Self {
+        Self((set * WAYS + way % WAYS) as u32)
+    }
+
+    #[inline(always)]
+    const fn set(self) -> usize {
+        self.0 as usize / WAYS
+    }
+
+    #[inline(always)]
+    const fn way(self) -> usize {
+        self.0 as usize % WAYS
+    }
+}
+
+/// So that a [`Seat`] has room for the number of each, and one is left over.
+const MOST_SETS: usize = 1 << 29;
 
 /// An address as it lies in memory.
 #[inline]
@@ -76,9 +122,9 @@ impl core::fmt::Debug for FlowCache {
 }
 
 impl FlowCache {
-    /// A cache of at least `entries` entries (rounded up to a power of two, at least 4), 16 bytes each.
+    /// A cache of at least `entries` entries (rounded up to a power of two, at least 4 and at most 2³¹), 16 bytes each.
     pub fn new(entries: usize, hasher: Keyed) -> Self {
-        let sets = entries.div_ceil(WAYS).next_power_of_two();
+        let sets = entries.div_ceil(WAYS).min(MOST_SETS).next_power_of_two();
         Self { sets: vec![Set::default(); sets].into(), hasher }
     }
 
@@ -100,35 +146,53 @@ impl FlowCache {
         self.sets.get(self.place(domain, addr)).map_or(Packed::NONE, |set| set.get(domain, addr, epoch))
     }
 
-    /// The action remembered in another epoch, if any, and that epoch.
-    pub fn older(&self, domain: Domain, addr: Ipv4Addr) -> Option<(Packed, u32)> {
-        let set = &self.sets[self.place(domain, addr)];
-        let way = set.way(domain, addr).filter(|way| set.epochs.0[*way] != 0)?;
-        Some((Packed(set.actions.0[way]), set.epochs.0[way]))
+    /// A word of the set for an address. To ask for it is to have the set at hand when it is searched.
+    #[inline(always)]
+    pub fn touch(&self, domain: Domain, addr: Ipv4Addr) -> u32 {
+        self.sets.get(self.place(domain, addr)).map_or(0, |set| set.epochs.0[0])
     }
 
-    /// Says that what is remembered of an address holds in this epoch, too.
-    pub fn renew(&mut self, domain: Domain, addr: Ipv4Addr, epoch: u32) {
-        let place = self.place(domain, addr);
-        let set = &mut self.sets[place];
-        if let Some(way) = set.way(domain, addr) {
-            set.epochs.0[way] = epoch;
+    /// Where an address is, of whatever epoch, and what is remembered of it: an action, and the epoch that it was last known
+    /// to hold in. If it is nowhere, where it would be put: in the place of an entry of another epoch if the set has one, of
+    /// a pseudo-random one otherwise.
+    #[inline(always)]
+    pub fn seat(&self, domain: Domain, addr: Ipv4Addr, epoch: u32) -> (Seat, Option<(Packed, u32)>) {
+        let hash = self.hasher.hash(key(domain, addr));
+        let place = self.set_of(hash);
+        let Some(set) = self.sets.get(place) else { return (Seat::NOWHERE, None) };
+        let (advice, any) = (set.older(domain, addr), (hash >> 62) as usize);
+        if advice.is_none() {
+            return (Seat::new(place, set.stale(epoch).unwrap_or(any)), None);
+        }
+        let way = set.way(domain, addr).unwrap_or(any) % WAYS;
+        (Seat::new(place, way), Some((advice, set.epochs.0[way])))
+    }
+
+    /// Says that what is remembered there holds in this epoch, too.
+    #[inline]
+    pub fn renew(&mut self, seat: Seat, epoch: u32) {
+        if let Some(set) = self.sets.get_mut(seat.set()) {
+            set.epochs.0[seat.way()] = epoch;
         }
     }
 
-    /// Remembers an action. Takes the place of what was known of this address, else of an entry of another epoch if
-    /// the set has one, of a pseudo-random one otherwise: one set is touched and nothing moves.
+    /// Remembers an action, unless it is none: one set is touched and nothing moves.
+    #[inline(always)]
+    pub fn put_at(&mut self, seat: Seat, domain: Domain, addr: Ipv4Addr, epoch: u32, advice: Packed) {
+        if let Some(set) = self.sets.get_mut(seat.set())
+            && !advice.is_none()
+        {
+            let way = seat.way();
+            (set.addrs.0[way], set.domains.0[way], set.epochs.0[way], set.actions.0[way]) =
+                (word(addr), u32::from(domain.0), epoch, advice.0);
+        }
+    }
+
+    /// Remembers an action in the [seat](Self::seat) of its address.
     #[inline]
     pub fn put(&mut self, domain: Domain, addr: Ipv4Addr, epoch: u32, action: Action) {
-        let hash = self.hasher.hash(key(domain, addr));
-        let place = self.set_of(hash);
-        let Some(set) = self.sets.get_mut(place) else { return };
-        let way = set
-            .way(domain, addr)
-            .or_else(|| set.epochs.0.iter().position(|e| *e != epoch))
-            .unwrap_or((hash >> 62) as usize % WAYS);
-        (set.addrs.0[way], set.domains.0[way], set.epochs.0[way], set.actions.0[way]) =
-            (word(addr), u32::from(domain.0), epoch, action.pack());
+        let (seat, _) = self.seat(domain, addr, epoch);
+        self.put_at(seat, domain, addr, epoch, Some(action).into());
     }
 }
 
@@ -164,12 +228,12 @@ mod tests {
     #[test]
     fn what_an_older_epoch_knew_can_be_renewed() {
         let mut c = cache(16);
-        assert_eq!(c.older(Domain(0), Ipv4Addr::UNSPECIFIED), None, "an entry never written is no entry");
+        let older = |c: &FlowCache, domain, addr| c.seat(domain, addr, 9).1;
+        assert_eq!(older(&c, Domain(0), Ipv4Addr::UNSPECIFIED), None, "an entry never written is no entry");
         c.put(Domain(1), pod(1), 7, Action::Local);
-        let (advice, then) = c.older(Domain(1), pod(1)).unwrap();
-        assert_eq!((advice.unpack(), then, c.older(Domain(2), pod(1))), (Some(Action::Local), 7, None));
-        c.renew(Domain(1), pod(1), 9);
-        c.renew(Domain(1), pod(2), 9);
+        let (advice, then) = older(&c, Domain(1), pod(1)).unwrap();
+        assert_eq!((advice.unpack(), then, older(&c, Domain(2), pod(1))), (Some(Action::Local), 7, None));
+        c.renew(c.seat(Domain(1), pod(1), 9).0, 9);
         assert!(c.get(Domain(1), pod(1), 7).is_none() && c.get(Domain(1), pod(2), 9).is_none());
         assert_eq!(c.get(Domain(1), pod(1), 9).unpack(), Some(Action::Local));
     }
@@ -183,6 +247,23 @@ mod tests {
         c.put(Domain(0), pod(9), 2, Action::Local);
         assert!(c.get(Domain(0), pod(9), 2).unpack().is_some());
         assert_eq!((0..4).filter(|&n| c.get(Domain(0), pod(n), 1).unpack().is_some()).count(), 3);
+    }
+
+    #[test]
+    fn an_address_has_one_entry_whatever_is_done_there() {
+        let mut c = cache(4);
+        for n in 0..40 {
+            let (addr, epoch) = (pod(n % 7), 1 + n / 9);
+            let (seat, _) = c.seat(Domain(0), addr, epoch);
+            let before: Vec<_> = (0..7).map(|n| c.get(Domain(0), pod(n), epoch)).collect();
+            c.put_at(seat, Domain(0), addr, epoch, Packed::NONE);
+            assert!((0..7).map(|n| c.get(Domain(0), pod(n), epoch)).eq(before), "no action leaves no trace");
+            c.put_at(seat, Domain(0), addr, epoch, Some(Action::Encap(PeerId(n))).into());
+            assert_eq!(c.get(Domain(0), addr, epoch).peer(), Some(PeerId(n)));
+            assert_eq!(c.seat(Domain(0), addr, epoch), (seat, Some((Some(Action::Encap(PeerId(n))).into(), epoch))));
+            let set = &c.sets[0];
+            assert_eq!(set.addrs.0.iter().filter(|a| **a == word(addr)).count(), 1);
+        }
     }
 
     #[test]

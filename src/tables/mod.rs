@@ -19,7 +19,7 @@ pub mod sources;
 pub mod vteps;
 
 pub use action::{Action, Packed, PackedPair};
-pub use cache::{Domain, FlowCache};
+pub use cache::{Domain, FlowCache, Seat};
 pub use fib::{Fib, FibWriter};
 pub use ids::{HopId, OverlayId, PeerId, PortId};
 pub use overlay::{Dscp, Overlay};
@@ -66,6 +66,12 @@ impl Tables {
         self.fib.lookup(dst)
     }
 
+    /// The same for an IPv4 destination, in one word.
+    #[inline(always)]
+    pub fn lookup_v4(&self, _domain: Domain, dst: Ipv4Addr) -> Packed {
+        self.fib.lookup_v4(dst)
+    }
+
     /// True if the forwarding table may be too large for the caches that a core has for itself. Then it pays to collect
     /// lookups for [`lookup_many`](Self::lookup_many); in smaller tables they are done sooner than collected.
     #[inline]
@@ -100,6 +106,16 @@ impl Tables {
         self.overlays.get(usize::from(id.0))
     }
 
+    /// The overlay of the peer that an action names, if it names one.
+    #[inline]
+    pub fn overlay_of(&self, advice: Packed) -> Option<&Overlay> {
+        let id = match self.senders.overlay(advice.peer_row()) {
+            Some(id) => id,
+            None => self.peer_of(advice)?.overlay,
+        };
+        self.overlay(id)
+    }
+
     /// A peer.
     #[inline]
     pub fn peer(&self, id: PeerId) -> Option<&Peer> {
@@ -128,7 +144,7 @@ impl Tables {
     /// The peer of an overlay that sends from `source`.
     #[inline]
     pub fn peer_by_source(&self, overlay: OverlayId, source: Ipv4Addr) -> Option<PeerId> {
-        self.sources.get(&(overlay, source.into()))
+        self.sources.get(overlay, source.into())
     }
 
     /// A native next hop.
@@ -223,11 +239,11 @@ impl TablesWriter {
         if before != after {
             let sources = &mut self.next.sources;
             // another peer may have taken the address over in the meantime: then it stays
-            if let Some(k) = before.filter(|k| sources.get(k) == Some(id)) {
-                sources.remove(&k);
+            if let Some(k) = before.filter(|k| sources.get(k.0, k.1) == Some(id)) {
+                sources.remove(k.0, k.1);
             }
             if let Some(k) = after {
-                sources.insert(k, id);
+                sources.insert(k.0, k.1, id);
             }
             self.next.senders.set(id.0, after);
         }

@@ -24,6 +24,13 @@ impl Senders {
         self.0.get(row as usize) == Some(&word(overlay, source))
     }
 
+    /// The overlay of the peer of this row, if there is one and it sends IPv4.
+    #[inline]
+    pub fn overlay(&self, row: u32) -> Option<OverlayId> {
+        let word = *self.0.get(row as usize)?;
+        u16::try_from(word >> 32).ok().map(OverlayId)
+    }
+
     /// Writes or clears a row.
     pub fn set(&mut self, row: u32, sender: Option<(OverlayId, IpAddr)>) {
         let row = row as usize;

@@ -334,7 +334,7 @@ impl Trie {
     }
 
     /// The entry of the longest prefix that holds an address.
-    #[inline]
+    #[inline(always)]
     pub(super) fn lookup<const OCTETS: usize>(&self, octets: &[u8; OCTETS]) -> Entry {
         let mut slot = &self.root[usize::from(octets[0])];
         let mut best = slot.entry();
