@@ -312,12 +312,9 @@ impl<P: Port, C: Clock> Worker<P, C> {
     /// Changes the thread's class when its turn is over.
     #[inline]
     fn take_duty(&mut self, now: Tick) {
-        // a change that fails is tried again when the next is due; meanwhile the thread is what it was
-        let _ = match self.duty.next(now) {
-            Some(Class::RealTime) => become_realtime(),
-            Some(Class::Ordinary) => become_ordinary(),
-            None => Ok(()),
-        };
+        if let Some(class) = self.duty.next(now) {
+            change_class(class);
+        }
     }
 
     /// A busy worker shows its numbers when idle, too, without reading the clock on every empty turn.
@@ -395,6 +392,16 @@ impl<P: Port, C: Clock> Worker<P, C> {
             stats.held = lane.port.held();
         }
     }
+}
+
+#[cold]
+#[inline(never)]
+fn change_class(class: Class) {
+    // a change that fails is tried again when the next is due; meanwhile the thread is what it was
+    let _ = match class {
+        Class::RealTime => become_realtime(),
+        Class::Ordinary => become_ordinary(),
+    };
 }
 
 impl Stats {
