@@ -100,6 +100,7 @@ fn searches(report: &Report, out: &mut String) {
     if report.searches.is_empty() {
         return;
     }
+    let _ = writeln!(out, "## Highest rate without loss (NDR) and with at most 0.5 % (PDR)\n");
     let _ = writeln!(
         out,
         "RFC 2544 by bisection to {:.0} %; a rate counts as carried when one of {} trials carries it. A trial in which \
