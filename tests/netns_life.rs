@@ -76,28 +76,35 @@ fn workers_have_their_cores_to_themselves() {
     net.stop();
 }
 
-#[test]
-fn a_real_time_worker_gives_way_now_and_then() {
-    let Some(mut net) = Net::running("duty") else { return };
+/// Scheduling classes of the worker over a second, and how often each was seen: 0 for SCHED_OTHER, 1 for SCHED_FIFO.
+fn classes(net: &mut Net) -> std::collections::BTreeMap<u32, u32> {
     let task = |id: &str, file| format!("/proc/{id}/task/{id}/{file}");
     let tasks = fs::read_dir(format!("/proc/{}/task", net.process().id())).unwrap();
     let mut ids = tasks.map(|task| task.unwrap().file_name().into_string().unwrap());
     let is_worker = |id: &String| fs::read_to_string(task(id, "comm")).is_ok_and(|c| c.starts_with("selvedge-w"));
     let worker = ids.find(is_worker).unwrap();
-    let load = Steady::start(&net, 2_000);
-    let began = Instant::now();
-    let mut classes = std::collections::BTreeMap::<u32, u32>::new();
+    let (began, mut seen) = (Instant::now(), std::collections::BTreeMap::new());
     while began.elapsed() < Duration::from_secs(1) {
-        // the 41st field, the 39th after the name (proc_pid_stat(5)): 0 for SCHED_OTHER, 1 for SCHED_FIFO
+        // the 41st field, the 39th after the name (proc_pid_stat(5))
         let stat = fs::read_to_string(task(&worker, "stat")).unwrap();
         let class = stat.rsplit(')').next().unwrap().split_whitespace().nth(38).unwrap().parse().unwrap();
-        *classes.entry(class).or_default() += 1;
+        *seen.entry(class).or_default() += 1;
         sleep(Duration::from_micros(500));
     }
-    load.finish(&net, &[]);
-    let seen: Vec<u32> = classes.keys().copied().collect();
-    assert_eq!(seen, [0, 1], "{classes:?}");
-    assert!(classes[&0] < classes[&1], "{classes:?}");
+    seen
+}
+
+#[test]
+fn a_real_time_worker_gives_way_if_it_never_sleeps() {
+    let Some(mut net) = Net::running("duty") else { return };
+    sleep(Duration::from_millis(500));
+    let idle = classes(&mut net);
+    assert!(idle.keys().eq(&[1]), "who sleeps gives way enough: {idle:?}");
+    net.stop();
+    net.edit("poll = \"adaptive\"", "poll = \"busy\"\nrealtime = \"on\"");
+    net.start();
+    let busy = classes(&mut net);
+    assert!(busy.keys().eq(&[0, 1]) && busy[&0] < busy[&1], "{busy:?}");
     net.stop();
 }
 

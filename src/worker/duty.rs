@@ -47,6 +47,15 @@ impl Duty {
         if now < self.until { None } else { Some(self.change(now)) }
     }
 
+    /// Takes into account that the worker slept from one time to another: who sleeps gives way as well, and has earned
+    /// as much more of a real-time turn.
+    pub fn slept(&mut self, from: Tick, to: Tick) {
+        if self.class == Class::RealTime {
+            let earned = to.since(from).saturating_mul(REAL_TIME / ORDINARY);
+            self.until = Tick(self.until.0.saturating_add(earned).min(to.0.saturating_add(REAL_TIME)));
+        }
+    }
+
     #[cold]
     fn change(&mut self, now: Tick) -> Class {
         let (class, lasts) = match self.class {
@@ -83,6 +92,26 @@ mod tests {
 
     #[test]
     fn an_ordinary_worker_stays_one() {
-        assert_eq!(Duty::ordinary().next(Tick(u64::MAX - 1)), None);
+        let mut duty = Duty::ordinary();
+        duty.slept(Tick(1), Tick(2));
+        assert_eq!(duty.next(Tick(u64::MAX - 1)), None);
+    }
+
+    /// Changes in ten seconds of a worker that wakes every 100 µs and then works for `work` ns.
+    fn changes(work: u64) -> usize {
+        let mut duty = Duty::real_time();
+        let wakes = (0..10_000_000_000).step_by(100_000);
+        let mut changes = |at: u64| {
+            let change = duty.next(Tick(at + work)).is_some();
+            duty.slept(Tick(at + work), Tick(at + 100_000));
+            change
+        };
+        wakes.filter(|at| changes(*at)).count()
+    }
+
+    #[test]
+    fn who_sleeps_enough_never_has_to_give_way() {
+        assert!(changes(0) <= 2 && changes(85_000) <= 2, "the first turn is short");
+        assert!(changes(99_000) > 100);
     }
 }

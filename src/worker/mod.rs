@@ -380,6 +380,7 @@ impl<P: Port, C: Clock> Worker<P, C> {
         let nap = if self.lanes.iter().any(|l| l.port.unsent() > 0) { SHORT_NAP } else { NAP };
         // poll(2) fails only when memory is short; then the worker spins a round more
         let _ = waiter.wait(fds, Some(nap));
+        self.duty.slept(now, self.clock.now());
     }
 
     fn take_stock(&mut self) {
