@@ -57,7 +57,7 @@ impl Path<'_> {
         if dst.advice.is_none() {
             return self.refuse_route(addrs.1, scouted.shape);
         }
-        let verdict = self.send_inbound(pkt, scouted.with(src.advice, dst.advice))?;
+        let verdict = self.send::<true>(pkt, scouted.with(src.advice, dst.advice))?;
         if let Verdict::Send(..) = verdict {
             self.keep(domain, addrs.0, src);
             self.keep(domain, addrs.1, dst);
@@ -73,33 +73,35 @@ impl Path<'_> {
         if !self.tables.is_sender(scouted.src(), overlay, from) {
             return self.refuse_sender(overlay, from);
         }
-        self.send_inbound(pkt, scouted)
+        self.send::<true>(pkt, scouted)
     }
 
-    /// A plain frame from a peer that may send it, with the advice for both addresses, from the cache or else from the
-    /// tables.
+    /// A plain frame from somebody who may send it, with the advice for its addresses, from the cache or else from the
+    /// tables. Of a source on the access side there may be none.
     #[inline(always)]
-    fn send_inbound(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Option<Verdict> {
+    fn send<const UNDERLAY: bool>(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Option<Verdict> {
         let (src, dst, shape) = (scouted.src(), scouted.dst(), scouted.shape);
+        // a whole stack of headers begins where the frame does, or where one may be put in front of it
+        let in_front = if UNDERLAY { 0 } else { GROWTH };
         let head = pkt.headroom();
-        let room = pkt.reach_all::<REACH>(0)?;
+        let room = pkt.reach_all::<REACH>(in_front)?;
+        let at = head - in_front;
         let frame = StackV4::ref_from_prefix(room).ok()?.0;
         let tables = self.tables;
         if dst.is_encap() {
             let way = tables.peer_of(dst)?.way.as_ref()?;
             let ip = frame.ip.words();
             let total = ip.total_len();
-            if ip.ttl() <= 1 || total > way.mtu || src == dst {
+            if ip.ttl() <= 1 || total > way.mtu || (UNDERLAY && src == dst) {
                 return None;
             }
             let ports = ports(shape, room)?;
             self.settle(shape, room)?;
             let frame = StackV4::mut_from_prefix(room).ok()?.0;
             frame.ip.decrement_ttl();
-            // one stack of headers takes the place of another: the packet stays where it is
             put_on(&mut frame.outer, way, ip, ports);
-            pkt.set_span(head, outer::LEN_V4 + usize::from(total));
-            Some(Verdict::Send(way.port, Journey::Transit))
+            pkt.set_span(at, outer::LEN_V4 + usize::from(total));
+            Some(Verdict::Send(way.port, if UNDERLAY { Journey::Transit } else { Journey::Encap }))
         } else {
             let hop = tables.hop_of(dst)?;
             let (header, mtu) = hop.way.as_ref()?;
@@ -111,8 +113,8 @@ impl Path<'_> {
             let frame = StackV4::mut_from_prefix(room).ok()?.0;
             frame.ip.decrement_ttl();
             frame.outer.inner = *header;
-            pkt.set_span(head + GROWTH, eth::LEN + usize::from(total));
-            Some(Verdict::Send(hop.port, Journey::Decap))
+            pkt.set_span(at + GROWTH, eth::LEN + usize::from(total));
+            Some(Verdict::Send(hop.port, if UNDERLAY { Journey::Decap } else { Journey::Native }))
         }
     }
 
@@ -144,7 +146,7 @@ impl Path<'_> {
         if dst.advice.is_none() {
             return self.refuse_route(addrs.1, scouted.shape);
         }
-        let verdict = self.send_outbound(pkt, scouted.with(src.advice, dst.advice))?;
+        let verdict = self.send::<false>(pkt, scouted.with(src.advice, dst.advice))?;
         if let Verdict::Send(..) = verdict {
             self.keep(Domain(0), addrs.0, src);
             self.keep(Domain(0), addrs.1, dst);
@@ -162,45 +164,7 @@ impl Path<'_> {
                 return self.refuse_source(src);
             }
         }
-        self.send_outbound(pkt, scouted)
-    }
-
-    /// As [`Path::send_inbound`]; of the source, there may be no advice.
-    #[inline(always)]
-    fn send_outbound(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Option<Verdict> {
-        let (dst, shape) = (scouted.dst(), scouted.shape);
-        let head = pkt.headroom();
-        let room = pkt.reach_all::<REACH>(GROWTH)?;
-        let frame = StackV4::ref_from_prefix(room).ok()?.0;
-        let tables = self.tables;
-        if dst.is_encap() {
-            let way = tables.peer_of(dst)?.way.as_ref()?;
-            let ip = frame.ip.words();
-            let total = ip.total_len();
-            if ip.ttl() <= 1 || total > way.mtu {
-                return None;
-            }
-            let ports = ports(shape, room)?;
-            self.settle(shape, room)?;
-            let frame = StackV4::mut_from_prefix(room).ok()?.0;
-            frame.ip.decrement_ttl();
-            put_on(&mut frame.outer, way, ip, ports);
-            pkt.set_span(head - GROWTH, outer::LEN_V4 + usize::from(total));
-            Some(Verdict::Send(way.port, Journey::Encap))
-        } else {
-            let hop = tables.hop_of(dst)?;
-            let (header, mtu) = hop.way.as_ref()?;
-            let total = frame.ip.total_len.get();
-            if frame.ip.ttl <= 1 || total > *mtu {
-                return None;
-            }
-            self.settle(shape, room)?;
-            let frame = StackV4::mut_from_prefix(room).ok()?.0;
-            frame.ip.decrement_ttl();
-            frame.outer.inner = *header;
-            pkt.set_span(head, eth::LEN + usize::from(total));
-            Some(Verdict::Send(hop.port, Journey::Native))
-        }
+        self.send::<false>(pkt, scouted)
     }
 
     /// What few packets need before they leave: unfinished checksums are finished, an outer checksum is verified.
