@@ -1,43 +1,34 @@
 //! What a slot of the trie says of the addresses below it.
 
-use super::super::{Action, HopId, Packed, PeerId};
+use super::super::{Action, Packed};
 
-/// An action in 32 bits: kind (2), length of the prefix within its stride (4), row (26).
+/// A [packed](Packed) action, and in the bits between its kind (2) and its row (26) the length of the prefix within its
+/// stride (4).
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct Entry(u32);
 
 const ROW_BITS: u32 = 26;
-const ROW: u32 = (1 << ROW_BITS) - 1;
-const STRIDE_BITS: u32 = 0xf;
+const STRIDE: u32 = 0xf << ROW_BITS;
 
 impl Entry {
     pub(super) const NONE: Entry = Entry(0);
 
     /// The entry of a prefix of `len` bits.
     pub(super) fn new(action: Action, len: u8) -> Self {
-        let (kind, row) = match action {
-            Action::Encap(PeerId(row)) => (1, row),
-            Action::Deliver(HopId(row)) => (2, row),
-            Action::Local => (3, 0),
-        };
-        debug_assert!(row <= ROW, "2^26 rows are more than any host has memory for");
-        Entry(kind << 30 | u32::from(stride_bits(len)) << ROW_BITS | (row & ROW))
+        let packed = action.pack();
+        debug_assert!(packed & STRIDE == 0, "2^26 rows are more than any host has memory for");
+        Entry(packed & !STRIDE | u32::from(stride_bits(len)) << ROW_BITS)
     }
 
     #[inline]
     pub(super) fn action(self) -> Option<Action> {
-        match self.0 >> 30 {
-            0 => None,
-            1 => Some(Action::Encap(PeerId(self.0 & ROW))),
-            2 => Some(Action::Deliver(HopId(self.0 & ROW))),
-            _ => Some(Action::Local),
-        }
+        self.packed().unpack()
     }
 
-    /// The action as caches have it: the same kind and row, with no length between them.
+    /// The action as caches have it.
     #[inline]
     pub(super) fn packed(self) -> Packed {
-        Packed(self.0 & !(STRIDE_BITS << ROW_BITS))
+        Packed(self.0 & !STRIDE)
     }
 
     /// This one, or the wider one if this is none.
@@ -48,7 +39,7 @@ impl Entry {
 
     /// Bits of the prefix in its stride.
     pub(super) fn stride_bits(self) -> u8 {
-        (self.0 >> ROW_BITS & STRIDE_BITS) as u8
+        ((self.0 & STRIDE) >> ROW_BITS) as u8
     }
 }
 
