@@ -264,8 +264,8 @@ impl TablesWriter {
         self.fib.len()
     }
 
-    /// True when the next version would differ from the last in more than its number. Every version empties the flow
-    /// cache of every worker, so one that says nothing new had better not be made.
+    /// True when the next version would differ from the last in more than its number. After every version
+    /// workers ask once more about all that they remember, so one that says nothing new had better not be made.
     pub fn is_dirty(&self) -> bool {
         self.dirty
     }
