@@ -52,10 +52,11 @@ fn overlay(raw: RawOverlay) -> Option<Overlay> {
         udp_port: raw.udp_port?.value,
         local: raw.local?.value,
         mac: raw.mac?.value,
-        address: raw.address.settled()?,
+        addresses: raw.address.settled()?.into_iter().collect(),
         mtu: raw.mtu.settled()?,
         dscp: raw.dscp?.value,
         source_check: raw.source_check?.value,
+        zero_checksum: false,
     })
 }
 
