@@ -216,7 +216,11 @@ const SPOILED: &[(&str, &str, &[&str])] = &[
     (
         "role = \"underlay\"",
         "role = \"underlay\"\nproxy = true",
-        &["12:9: error: port[0].proxy (eth0): cannot be `true` on an underlay port", "role \"access\"", "11:8: port[0].role"],
+        &[
+            "12:9: error: port[0].proxy (eth0): cannot be `true` on an underlay port",
+            "role \"access\"",
+            "11:8: port[0].role",
+        ],
     ),
     ("role = \"access\"", "role = \"access\"\nproxy = 1", &["port[1].proxy (eth1): `1` is not `true` or `false`"]),
     (

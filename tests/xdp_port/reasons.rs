@@ -23,8 +23,7 @@ const OWN6: Ipv6Addr = Ipv6Addr::new(0xfd00, 9, 0, 0, 0, 0, 0, 0xfe);
 const NOBODY6: Ipv6Addr = Ipv6Addr::new(0xfd00, 8, 0, 0, 0, 0, 0, 1);
 const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 /// Solicited-node address of `POD6` and of many others, and where frames for it go.
-const SOLICITED: (Ipv6Addr, Mac) =
-    (Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00, 1), Mac([0x33, 0x33, 0xff, 0, 0, 1]));
+const SOLICITED: (Ipv6Addr, Mac) = (Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00, 1), Mac([0x33, 0x33, 0xff, 0, 0, 1]));
 
 const UDP: u8 = 17;
 const TCP: u8 = 6;
@@ -129,7 +128,11 @@ fn ipv6_cases() -> Vec<Case> {
         ("a first fragment", first(70), RedirectedUnderlay),
         ("another fragment", six(FRAGMENT, VTEP6, &fragment(UDP, 8, &udp(4789))), PassFragment),
         ("a fragment of TCP", six(FRAGMENT, VTEP6, &fragment(TCP, 0, &udp(4789))), PassNotOurs),
-        ("behind hop-by-hop options", six(0, VTEP6, &[&[UDP, 0, 1, 4, 0, 0, 0, 0], &udp(4789)[..]].concat()), PassNotOurs),
+        (
+            "behind hop-by-hop options",
+            six(0, VTEP6, &[&[UDP, 0, 1, 4, 0, 0, 0, 0], &udp(4789)[..]].concat()),
+            PassNotOurs,
+        ),
         ("another port", six(UDP, VTEP6, &udp(8472)), PassNotOurs),
         ("TCP", six(TCP, VTEP6, &udp(4789)), PassNotOurs),
         ("to a pod", six(TCP, POD6, &udp(80)), RedirectedAccess),
@@ -187,14 +190,14 @@ fn neighbour_cases() -> Vec<(Case, SteerReason)> {
 }
 
 /// A steered port, and the other end of its cable.
-struct Port0 {
+struct Steered {
     pool: Pool,
     ports: Vec<XdpPort>,
     steering: Steering,
     burst: Burst,
 }
 
-impl Port0 {
+impl Steered {
     fn new(proxy: bool) -> Self {
         let [v2, p2] = ["v2", "p2"].map(|name| QueueSpec { ifindex: interface_index(name).unwrap(), queue: 0 });
         let mut pool = pool();
@@ -202,8 +205,7 @@ impl Port0 {
         let roles = Roles { underlay: true, access: true, proxy };
         let (sockets, native) = ([(0, ports[0].socket())], AttachMode::Native);
         let capacity = SteerCapacity { vteps: 2, prefixes: 3 };
-        let mut steering =
-            Steering::attach(v2.ifindex, GATEWAY_MACS[0], roles, native, capacity, &sockets).unwrap();
+        let mut steering = Steering::attach(v2.ifindex, GATEWAY_MACS[0], roles, native, capacity, &sockets).unwrap();
         steering.set_vteps(&[(VTEP.into(), 4789), (VTEP6.into(), 4789)]).unwrap();
         steering.set_prefixes(&["10.9.0.0/16".parse().unwrap(), "fd00:9::/32".parse().unwrap()]).unwrap();
         steering.set_own(&[[10, 9, 0, 253].into(), "fd00:9::fd".parse().unwrap()]).unwrap();
@@ -255,7 +257,7 @@ fn on_a_cable(body: impl FnOnce() + Send + 'static) {
 #[test]
 fn every_reason_has_a_packet() {
     on_a_cable(|| {
-        let mut port = Port0::new(false);
+        let mut port = Steered::new(false);
         ipv4_cases().iter().for_each(|case| port.try_one(case));
         for ((what, packet, _), reason) in neighbour_cases() {
             port.try_one(&(what, packet, reason));
@@ -271,7 +273,7 @@ fn every_reason_has_a_packet() {
 #[test]
 fn every_reason_has_an_ipv6_packet() {
     on_a_cable(|| {
-        let mut port = Port0::new(false);
+        let mut port = Steered::new(false);
         ipv6_cases().iter().for_each(|case| port.try_one(case));
         // what is remembered of an address is void as soon as a prefix changes
         let (pod, nobody) = (six(TCP, POD6, &udp(80)), six(TCP, NOBODY6, &udp(80)));
@@ -289,7 +291,7 @@ fn every_reason_has_an_ipv6_packet() {
 #[test]
 fn neighbours_ask_for_pods_where_somebody_answers() {
     on_a_cable(|| {
-        let mut port = Port0::new(true);
+        let mut port = Steered::new(true);
         neighbour_cases().iter().for_each(|(case, _)| port.try_one(case));
         port.steering.set_prefixes(&["::/0".parse().unwrap()]).unwrap();
         let link_local = solicit(SOLICITED.1, 255, LINK_LOCAL);
