@@ -66,6 +66,7 @@ pub(super) struct RawOverlay {
     pub(super) mtu: Field<Mtu>,
     pub(super) dscp: Option<At<Dscp>>,
     pub(super) source_check: Option<At<bool>>,
+    pub(super) gbp: Option<At<bool>>,
 }
 
 /// One `[[peer]]`.
@@ -215,6 +216,7 @@ fn overlay(s: &mut Section<'_, '_>) -> RawOverlay {
         mtu: s.optional("mtu", kinds::mtu),
         dscp: s.or("dscp", Dscp::Pipe(0), kinds::dscp),
         source_check: s.or("source_check", true, kinds::boolean),
+        gbp: s.or("gbp", false, kinds::boolean),
     }
 }
 

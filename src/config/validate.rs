@@ -57,6 +57,7 @@ fn overlay(raw: RawOverlay) -> Option<Overlay> {
         mtu: raw.mtu.settled()?,
         dscp: raw.dscp?.value,
         source_check: raw.source_check?.value,
+        gbp: raw.gbp?.value,
         zero_checksum: false,
     })
 }

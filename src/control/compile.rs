@@ -291,6 +291,7 @@ mod tests {
             mtu: None,
             dscp: Dscp::Pipe(0),
             source_check: true,
+            gbp: false,
             zero_checksum: false,
         }
     }
