@@ -10,6 +10,7 @@ pub mod ipv4;
 pub mod ipv6;
 pub mod outer;
 pub mod packet;
+pub mod quote;
 pub mod stack;
 pub mod udp;
 pub mod vxlan;
