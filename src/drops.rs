@@ -33,7 +33,7 @@ macro_rules! reasons {
 reasons! {
     /// The frame ends inside its Ethernet header.
     ShortFrame = "short_frame",
-    /// The frame carries neither IPv4 nor anything the gateway answers.
+    /// The frame carries neither IPv4 nor IPv6 nor anything the gateway answers.
     NotIp = "not_ip",
     /// The source MAC of the plain frame is a group address or zero.
     SourceMac = "source_mac",
@@ -57,6 +57,8 @@ reasons! {
     OuterUdpLength = "outer_udp_length",
     /// The outer UDP checksum is neither zero, nor unfinished, nor right.
     OuterUdpChecksum = "outer_udp_checksum",
+    /// The outer UDP checksum over IPv6 is zero, which nobody agreed upon with this peer (RFC 6936).
+    OuterUdpZeroChecksum = "outer_udp_zero_checksum",
     /// The outer source is loopback, multicast, broadcast, unspecified, or one of our own VTEP addresses.
     OuterMartian = "outer_martian",
     /// Address and UDP port are not those of a VTEP of this gateway.
@@ -65,6 +67,8 @@ reasons! {
     VxlanShort = "vxlan_short",
     /// The I flag is not set: the header has no VNI (RFC 7348 §5).
     VxlanFlags = "vxlan_flags",
+    /// The reserved fields of the VXLAN header hold group policy, another protocol, or a Geneve header.
+    VxlanExtension = "vxlan_extension",
     /// No overlay of this VTEP has the VNI.
     UnknownVni = "unknown_vni",
     /// The outer source is no peer of the overlay.
@@ -78,7 +82,7 @@ reasons! {
     InnerDestinationMac = "inner_destination_mac",
     /// The inner frame has a VLAN tag (RFC 7348 §6.1) that is no mere priority tag.
     InnerVlan = "inner_vlan",
-    /// The inner frame carries no IPv4.
+    /// The inner frame carries neither IPv4 nor IPv6 nor anything the gateway answers.
     InnerNotIp = "inner_not_ip",
     /// The inner IP header is cut short, of a wrong version, or lies about its length.
     InnerIpHeader = "inner_ip_header",
@@ -91,7 +95,7 @@ reasons! {
 
     /// Source or destination may not be forwarded: unspecified, loopback, link-local, multicast, broadcast or reserved.
     Martian = "martian",
-    /// The TTL ran out and no ICMP error could be sent (rate, policy or no address to send from).
+    /// The TTL or hop limit ran out and no ICMP error could be sent (rate, policy or no address to send from).
     TtlExpired = "ttl_expired",
     /// No route to the destination.
     NoRoute = "no_route",
@@ -101,6 +105,8 @@ reasons! {
     NoNeighbour = "no_neighbour",
     /// The packet exceeds the MTU of its way out and no ICMP error could be sent.
     TooBig = "too_big",
+    /// ARP or neighbour discovery that is unsound, or asks for no address that the gateway answers for.
+    Neighbour = "neighbour",
     /// The packet is for the gateway itself, which answers nothing but echo requests.
     NotForUs = "not_for_us",
     /// The chunk has no room in front of the packet for the headers.

@@ -55,7 +55,7 @@ fn cases() -> Vec<(R, (PortId, Vec<u8>))> {
     let ihl = |f: &mut Vec<u8>| f[14] = 0x44;
     vec![
         (R::ShortFrame, access(|f| f.truncate(13))),
-        (R::NotIp, access(|f| f[12..14].copy_from_slice(&[0x86, 0xdd]))),
+        (R::NotIp, access(|f| f[12..14].copy_from_slice(&[0x88, 0x47]))),
         (R::SourceMac, access(|f| f[6..12].fill(0xff))),
         (R::Source, (ACCESS, plain(&Ip::udp(BLUE_POD, GREEN_POD, (1, 2), b"not from here")))),
         (R::IpHeader, access(ihl)),
@@ -70,13 +70,15 @@ fn cases() -> Vec<(R, (PortId, Vec<u8>))> {
         (R::NotOurVtep, blue(|v| v.udp_port = 8473)),
         (R::VxlanShort, outer_bytes(24, &[0, 15])),
         (R::VxlanFlags, blue(|v| v.flags = 0)),
+        (R::VxlanExtension, outer_bytes(28, &[0x88, 0, 0, 7])),
         (R::UnknownVni, blue(|v| v.vni = 7)),
         (R::UnknownPeer, blue(|v| v.outer.src = [192, 0, 2, 200])),
         (R::InnerShort, blue(|v| v.inner.truncate(13))),
         (R::InnerSourceMac, blue(|v| v.inner[6..12].fill(0))),
         (R::InnerDestinationMac, blue(|v| v.inner[..6].fill(0xff))),
         (R::InnerVlan, blue(|v| v.inner.splice(12..12, [0x81, 0, 0x20, 7]).for_each(drop))),
-        (R::InnerNotIp, blue(|v| v.inner[12..14].copy_from_slice(&[8, 6]))),
+        (R::InnerNotIp, blue(|v| v.inner[12..14].copy_from_slice(&[0x88, 0x47]))),
+        (R::Neighbour, blue(|v| v.inner[12..14].copy_from_slice(&[8, 6]))),
         (R::InnerIpHeader, blue(|v| v.inner[14] = 0x44)),
         (R::InnerIpChecksum, blue(|v| v.inner[24] ^= 1)),
         (R::InnerSource, inner(|ip| ip.src = BLUE_POD_2)),
@@ -104,11 +106,19 @@ fn every_drop_reason_has_a_case() {
         assert_eq!(g.receive(port, &[&frame]).reason(), reason, "{}", reason.sentence());
         seen.insert(reason, ());
     }
-    for reason in [ttl_expired(), no_headroom(), tx_ring_full()] {
+    for reason in [ttl_expired(), no_headroom(), tx_ring_full(), zero_checksum()] {
         seen.insert(reason, ());
     }
     let missing: Vec<_> = R::ALL.into_iter().filter(|r| !seen.contains_key(r)).collect();
     assert!(missing.is_empty(), "no case provokes {missing:?}");
+}
+
+/// Over IPv6, and agreed upon with nobody.
+fn zero_checksum() -> R {
+    let mut outer =
+        six::red_outer(&six::red_inner(0x0800, &Ip::udp(six::RED_POD, BLUE_POD, (1, 2), b"payload").bytes()));
+    outer.payload[6..8].fill(0);
+    six::gateway_6().receive(UNDERLAY, &[&six::on_underlay(&outer)]).reason()
 }
 
 /// Time Exceeded is sent as long as the rate allows; then the packet is a plain drop.

@@ -15,7 +15,7 @@ use selvedge::control::engine::{Engine, EnginePort};
 use selvedge::control::keeper::Keeper;
 use selvedge::control::{Route, Target};
 use selvedge::lab::{Host, Namespace, Node};
-use selvedge::tables::{Dscp, Overlay, OverlayId, TablesWriter, handover};
+use selvedge::tables::{Addresses, Dscp, Overlay, OverlayId, TablesWriter, handover};
 use selvedge::wire::{Mac, Prefix, Vni};
 use steady::{SOON, drops, flows, load};
 
@@ -320,14 +320,20 @@ fn a_new_peer_behind_a_known_router_is_ready_in_the_first_version() {
         udp_port: 8472,
         local: t.gateway_vtep.into(),
         mac: Mac([2, 0, 0, 0, 0x53, 1]),
-        address: None,
+        addresses: Addresses::default(),
         mtu: None,
         dscp: Dscp::Pipe(0),
         source_check: true,
+        zero_checksum: false,
     };
     let route = |n: u8, vtep: Ipv4Addr| Route {
         prefix: format!("10.100.{n}.0/24").parse().unwrap(),
-        target: Target::Vtep { overlay: OverlayId(0), vtep: vtep.into(), mac: Mac([2, 0, 0, 0, 1, n]) },
+        target: Target::Vtep {
+            overlay: OverlayId(0),
+            vtep: vtep.into(),
+            mac: Mac([2, 0, 0, 0, 1, n]),
+            zero_checksum: false,
+        },
     };
     t.gateway.route("203.0.113.0/24".parse().unwrap(), t.blue.nodes[0].vtep).unwrap();
     let ifindex = t.gateway.index("ul0").unwrap();

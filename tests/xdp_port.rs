@@ -2,6 +2,8 @@
 
 #[path = "xdp_port/net.rs"]
 mod net;
+#[path = "xdp_port/reasons.rs"]
+mod reasons;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -17,8 +19,8 @@ use selvedge::port::{
 use selvedge::wire::Mac;
 
 const SIZES: RingSizes = RingSizes { rx: 256, tx: 128, fill: 256, completion: 256 };
-const ACCESS: Roles = Roles { underlay: false, access: true };
-const UNDERLAY: Roles = Roles { underlay: true, access: false };
+const ACCESS: Roles = Roles { underlay: false, access: true, proxy: false };
+const UNDERLAY: Roles = Roles { underlay: true, access: false, proxy: false };
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The gateway: a port on `v0` and one on `v1`, with one UMEM, both steered.
@@ -327,88 +329,6 @@ fn every_queue_has_its_socket_and_generic_mode_works_too() {
         }
         let held: u32 = ports.iter().map(|p| p.held().rx + p.held().tx).sum();
         assert_eq!(pool.free_count() + held, pool.total());
-    });
-}
-
-/// Ethernet, IPv4 of `words` 32-bit words with `flags` and offset, then a UDP header to `port`: 60 bytes.
-fn frame(words: u8, flags: [u8; 2], protocol: u8, destination: [u8; 4], port: u16) -> Vec<u8> {
-    let mut frame = [GATEWAY_MACS[0].0, A_MAC.0].concat();
-    frame.extend([8, 0, 0x40 | words, 0, 0, 46, 0, 0, flags[0], flags[1], 64, protocol, 0, 0, 10, 1, 0, 2]);
-    frame.extend(destination);
-    frame.resize(14 + usize::from(words.max(5)) * 4, 1); // options: no operation
-    frame.extend([0x12, 0xb5]);
-    frame.extend(port.to_be_bytes());
-    frame.resize(60, 0);
-    frame
-}
-
-#[test]
-fn every_reason_has_a_packet() {
-    use SteerReason::*;
-    const VTEP: [u8; 4] = [10, 1, 0, 1];
-    const POD: [u8; 4] = [10, 9, 0, 1];
-    const OWN: [u8; 4] = [10, 9, 0, 254];
-    let vlan = || [&frame(5, [0, 0], 17, VTEP, 4789)[..12], &[0x81, 0, 0, 5, 8, 0], &[0; 42]].concat();
-    let cut = |len| frame(5, [0, 0], 17, VTEP, 4789)[..len].to_vec();
-    let cases = [
-        ("to a VTEP", frame(5, [0, 0], 17, VTEP, 4789), RedirectedUnderlay),
-        ("with IP options", frame(6, [0, 0], 17, VTEP, 4789), RedirectedUnderlay),
-        ("with don't fragment", frame(5, [0x40, 0], 17, VTEP, 4789), RedirectedUnderlay),
-        ("a first fragment", frame(5, [0x20, 0], 17, VTEP, 4789), RedirectedUnderlay),
-        ("another fragment", frame(5, [0, 9], 17, VTEP, 4789), PassFragment),
-        ("another port", frame(5, [0, 0], 17, VTEP, 8472), PassNotOurs),
-        ("TCP", frame(5, [0, 0], 6, VTEP, 4789), PassNotOurs),
-        ("to a pod", frame(5, [0, 0], 6, POD, 80), RedirectedAccess),
-        ("UDP to a pod", frame(15, [0, 0], 17, POD, 80), RedirectedAccess),
-        ("a fragment to a pod", frame(5, [0x20, 9], 17, POD, 80), RedirectedAccess),
-        ("to the host itself, inside a pod prefix", frame(5, [0, 0], 6, OWN, 22), PassNotOurs),
-        ("to nobody", frame(5, [0, 0], 1, [10, 8, 0, 1], 0), PassNotOurs),
-        ("a short IP header", frame(4, [0, 0], 17, VTEP, 4789), PassTruncated),
-        ("a cut UDP header", cut(41), PassTruncated),
-        ("a cut IP header", cut(33), PassTruncated),
-        ("a VLAN tag", vlan(), PassNotIp),
-        ("another station", [&[2; 6][..], &cut(60)[6..]].concat(), PassOtherMac),
-        ("broadcast", [&[0xff; 6][..], &cut(60)[6..]].concat(), PassOtherMac),
-    ];
-    let Some(net) = Net::new() else { return };
-    net.ip("g", &format!("link add v2 address {} type veth peer name p2", GATEWAY_MACS[0]));
-    net.ip("g", "link set v2 up");
-    net.ip("g", "link set p2 up");
-    net.within("g", move || {
-        let [v2, p2] = ["v2", "p2"].map(|name| QueueSpec { ifindex: interface_index(name).unwrap(), queue: 0 });
-        let mut pool = pool();
-        let mut ports = XdpPort::open_all(&mut pool, &[v2, p2], &SIZES, Options::default()).unwrap();
-        let roles = Roles { underlay: true, access: true };
-        let sockets = [(0, ports[0].socket())];
-        let capacity = SteerCapacity { vteps: 1, prefixes: 2 };
-        let mut steering =
-            Steering::attach(v2.ifindex, GATEWAY_MACS[0], roles, AttachMode::Native, capacity, &sockets).unwrap();
-        steering.set_vteps(&[(VTEP.into(), 4789)]).unwrap();
-        steering.set_prefixes(&["10.9.0.0/16".parse().unwrap()]).unwrap();
-        steering.set_own(&[[10, 9, 0, 253].into()]).unwrap();
-        steering.set_own(&[OWN.into(), "2001:db8::1".parse().unwrap()]).unwrap();
-        let full = steering.add_prefixes(&["10.10.0.0/16".parse().unwrap()]).unwrap_err().to_string();
-        assert!(full.contains("raise its capacity"), "{full}");
-        let mut burst = Burst::new(1);
-        for (what, packet, reason) in cases {
-            let before = steering.counters().unwrap().get(reason);
-            burst.push(pool.alloc_with(&packet).unwrap()).unwrap();
-            ports[1].tx(&mut pool, &mut burst);
-            ports[1].service(&mut pool);
-            let begun = Instant::now();
-            while steering.counters().unwrap().get(reason) == before {
-                assert!(begun.elapsed() < PATIENCE, "{what}: not {reason:?}: {:?}", steering.counters());
-            }
-            let ours = matches!(reason, RedirectedUnderlay | RedirectedAccess);
-            while ports[0].rx(&mut pool, &mut burst) == 0 && ours {
-                assert!(begun.elapsed() < PATIENCE, "{what}: counted, not received");
-            }
-            assert_eq!(burst.len(), usize::from(ours), "{what}");
-            for frame in burst.frames_mut() {
-                assert_eq!(pool.packet(frame).bytes(), packet, "{what}");
-            }
-            burst.free_into(&mut pool);
-        }
     });
 }
 

@@ -2,9 +2,9 @@
 
 use super::Random;
 use super::gateway::{
-    ACCESS, ACCESS_ADDRESS, BLUE_MAC, BLUE_VTEP, GREEN_MAC, GREEN_VTEP, HOST, NATIVE, PORT_MACS, overlay, peer,
+    ACCESS, BLUE_MAC, BLUE_VTEP, GREEN_MAC, GREEN_VTEP, HOST, NATIVE, PORT_MACS, overlay, peer, ports,
 };
-use selvedge::tables::{Action, HopId, NextHop, Overlay, PeerId, PortFacts, Tables, TablesWriter};
+use selvedge::tables::{Action, HopId, NextHop, Overlay, PeerId, Tables, TablesWriter};
 use selvedge::wire::{Ethernet, Mac, Prefix};
 use std::net::Ipv4Addr;
 
@@ -59,9 +59,7 @@ fn overlays() -> Vec<Overlay> {
 /// The tables of a world, not yet published.
 pub(crate) fn writer(nodes: usize) -> TablesWriter {
     let overlays = overlays();
-    let facts =
-        |n: usize, address: Option<[u8; 4]>| PortFacts { mac: Mac(PORT_MACS[n]), address: address.map(Ipv4Addr::from) };
-    let mut t = TablesWriter::new(overlays.clone(), vec![facts(0, None), facts(1, Some(ACCESS_ADDRESS))]);
+    let mut t = TablesWriter::new(overlays.clone(), ports());
     for net in [Net::Blue, Net::Green] {
         for n in 0..nodes {
             let id = PeerId((net as usize * nodes + n) as u32);

@@ -1,7 +1,8 @@
 //! How evenly a NIC spreads flows over queues.
 
 use crate::toeplitz;
-use selvedge::wire::{Ipv4, flow};
+use selvedge::wire::Ipv4;
+use selvedge::wire::flow::Flow;
 use zerocopy::FromZeros;
 
 /// Entries of the indirection table.
@@ -76,7 +77,7 @@ fn header(hashed: Hashed, random: &mut Random) -> Vec<u8> {
     }
     let mut ip = Ipv4::new_zeroed();
     (ip.src, ip.dst, ip.protocol) = (src, dst, if f < 200 { 6 } else { 17 });
-    let entropy = flow::source_port_v4(&ip, &ports);
+    let entropy = Flow::of_v4(&ip, &ports).port();
     let vteps = ([172, 16, 0, 1 + node as u8], [192, 0, 2, 1]);
     toeplitz::input(vteps.0, vteps.1, (hashed == Hashed::Outer).then_some((entropy, 4789)))
 }

@@ -9,10 +9,10 @@ use selvedge::control::rib::{Preference, Rib};
 use selvedge::control::source::file::FILE;
 use selvedge::control::source::{Change, Event};
 use selvedge::control::{Route, Target};
-use selvedge::tables::{Overlay, OverlayId, PortFacts, Tables, TablesWriter};
+use selvedge::tables::{Overlay, OverlayId, Tables, TablesWriter};
 use selvedge::wire::{Mac, Prefix};
 
-use super::gateway::{ACCESS, ACCESS_ADDRESS, BLUE_MAC, BLUE_VTEP, HOST, NATIVE, PORT_MACS, ROUTER, overlay};
+use super::gateway::{ACCESS, BLUE_MAC, BLUE_VTEP, HOST, NATIVE, PORT_MACS, ROUTER, overlay, ports};
 
 /// Pods of a node, which has a /24 for them.
 pub(crate) const PODS: usize = 250;
@@ -32,6 +32,7 @@ pub(crate) fn node(n: usize) -> Target {
         overlay: OverlayId(0),
         vtep: IpAddr::from([172, 16 + (high >> 4), (high & 15) << 4 | low >> 4, 1 + (low & 15)]),
         mac: Mac([2, 1, high, low, 0, 1]),
+        zero_checksum: false,
     }
 }
 
@@ -62,9 +63,7 @@ pub(crate) fn overlays() -> Vec<Overlay> {
 }
 
 pub(crate) fn writer() -> TablesWriter {
-    let facts =
-        |n: usize, address: Option<[u8; 4]>| PortFacts { mac: Mac(PORT_MACS[n]), address: address.map(Into::into) };
-    TablesWriter::new(overlays(), vec![facts(0, None), facts(1, Some(ACCESS_ADDRESS))])
+    TablesWriter::new(overlays(), ports())
 }
 
 pub(crate) fn rib() -> Rib {

@@ -103,6 +103,7 @@ impl Config {
             changed(a.role != b.role, &format!("port[{i}].role"));
             changed(a.mtu != b.mtu, &format!("port[{i}].mtu"));
             changed(a.queues != b.queues, &format!("port[{i}].queues"));
+            changed(a.proxy != b.proxy, &format!("port[{i}].proxy"));
         }
         out
     }

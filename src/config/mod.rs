@@ -68,6 +68,9 @@ pub struct PortConfig {
     pub mtu: Option<Mtu>,
     /// RX queues it is expected to have, 1 to 1,024; a host where it has another number is refused.
     pub queues: Option<u16>,
+    /// Neighbours on it that ask for the MAC address of a pod (ARP, neighbour solicitations) get the port's own. Access
+    /// ports only.
+    pub proxy: bool,
 }
 
 /// Which cores workers run on.

@@ -85,6 +85,8 @@ pub struct PortPlan {
     pub mtu: Mtu,
     /// Its side.
     pub role: Role,
+    /// It answers for pods.
+    pub proxy: bool,
     /// RX queues; equal to the number of workers.
     pub queues: u16,
     /// Where the XDP program goes.
@@ -147,6 +149,7 @@ impl Matched<'_> {
             mac: self.facts.mac,
             mtu: self.mtu?,
             role: self.config.role,
+            proxy: self.config.proxy,
             queues: self.facts.rx_queues,
             attach,
         })

@@ -154,7 +154,7 @@ pub(super) fn overlays(config: &Config, ports: &[Matched<'_>], findings: &mut Ve
                 format!("mtu = {room} for the overlay, or {}", raise_mtu(underlay(), needed)),
             ));
         }
-        if overlay.address.is_none() {
+        if overlay.addresses.is_empty() {
             findings.push(silent(overlay));
         }
         out.push(room.into_iter().chain(asked).min().unwrap_or(0));

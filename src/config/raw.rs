@@ -52,6 +52,7 @@ pub(super) struct RawPort {
     pub(super) role: Option<At<Role>>,
     pub(super) mtu: Field<Mtu>,
     pub(super) queues: Field<u16>,
+    pub(super) proxy: Option<At<bool>>,
 }
 
 /// One `[[overlay]]`.
@@ -197,6 +198,7 @@ fn port(s: &mut Section<'_, '_>) -> RawPort {
         role: s.required("role", kinds::word(ROLE)),
         mtu: s.optional("mtu", kinds::mtu),
         queues: s.optional("queues", kinds::integer("a number of RX queues", 1..=1024u16)),
+        proxy: s.or("proxy", false, kinds::boolean),
     }
 }
 

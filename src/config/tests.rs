@@ -53,7 +53,7 @@ fn known_keys() -> BTreeMap<&'static str, Vec<&'static str>> {
 #[test]
 fn every_key_is_documented_in_the_sample() {
     let known = known_keys();
-    assert_eq!(known.values().map(Vec::len).sum::<usize>(), 8 + 6 + 7 + 3 + 2 + 4 + 9 + 4 + 3);
+    assert_eq!(known.values().map(Vec::len).sum::<usize>(), 8 + 6 + 7 + 3 + 2 + 5 + 9 + 4 + 3);
     let mut documented: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut section = "";
     for line in GATEWAY.lines() {
@@ -213,6 +213,16 @@ const SPOILED: &[(&str, &str, &[&str])] = &[
     ("role = \"underlay\"", "", &["9:1", "port[0].role (eth0): missing; [[port]] needs `role`"]),
     ("role = \"underlay\"", "role = \"underlay\"\nqueues = 4", &["4 queues here, but workers says 2", "2:9: workers"]),
     ("role = \"underlay\"", "role = \"underlay\"\nmtu = 575", &["576 to 9216"]),
+    (
+        "role = \"underlay\"",
+        "role = \"underlay\"\nproxy = true",
+        &[
+            "12:9: error: port[0].proxy (eth0): cannot be `true` on an underlay port",
+            "role \"access\"",
+            "11:8: port[0].role",
+        ],
+    ),
+    ("role = \"access\"", "role = \"access\"\nproxy = 1", &["port[1].proxy (eth1): `1` is not `true` or `false`"]),
     (
         "name = \"red\"",
         "name = \"blue\"",

@@ -42,6 +42,7 @@ fn port(raw: RawPort) -> Option<PortConfig> {
         role: raw.role?.value,
         mtu: raw.mtu.settled()?,
         queues: raw.queues.settled()?,
+        proxy: raw.proxy?.value,
     })
 }
 
@@ -52,10 +53,11 @@ fn overlay(raw: RawOverlay) -> Option<Overlay> {
         udp_port: raw.udp_port?.value,
         local: raw.local?.value,
         mac: raw.mac?.value,
-        address: raw.address.settled()?,
+        addresses: raw.address.settled()?.into_iter().collect(),
         mtu: raw.mtu.settled()?,
         dscp: raw.dscp?.value,
         source_check: raw.source_check?.value,
+        zero_checksum: false,
     })
 }
 
@@ -85,6 +87,21 @@ fn check_ports(raw: &Raw, span: &Range<usize>, problems: &mut Problems) {
         problems.add(&first.span, "port[0].role", message);
     }
     check_queues(raw, problems);
+    check_proxies(ports, problems);
+}
+
+/// Pods are behind the gateway for plain neighbours only; what VTEPs ask each other for is no pod.
+fn check_proxies(ports: &[RawPort], problems: &mut Problems) {
+    for (i, port) in ports.iter().enumerate() {
+        let (Some(proxy), Some(role)) = (&port.proxy, &port.role) else { continue };
+        if proxy.value && role.value == Role::Underlay {
+            let name = port.interface.as_ref().map(|n| n.value.as_str());
+            let key = |key| labelled(Place::Row("port", i).key(key), name);
+            let message = "cannot be `true` on an underlay port, where nobody asks for the MAC address of a pod; \
+                           take it out, or give the port the role \"access\"";
+            problems.add(&proxy.span, key("proxy"), message).also(&role.span, key("role"));
+        }
+    }
 }
 
 /// Worker i serves queue i of every port, so the numbers the file gives must agree.

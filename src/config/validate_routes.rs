@@ -146,7 +146,7 @@ fn peer_routes(row: usize, peer: &RawPeer, overlay: Option<usize>, claims: &mut 
         claims.push(Claim { prefix: at.value, overlay, span: at.span.clone(), place, element: Some(i) });
     }
     let (Some(vtep), Some(mac), Some(Ok(id))) = (&peer.vtep, &peer.mac, overlay.map(u16::try_from)) else { return };
-    let target = Target::Vtep { overlay: OverlayId(id), vtep: vtep.value, mac: mac.value };
+    let target = Target::Vtep { overlay: OverlayId(id), vtep: vtep.value, mac: mac.value, zero_checksum: false };
     out.extend(prefixes.value.iter().flatten().map(|at| Route { prefix: at.value, target }));
 }
 

@@ -6,10 +6,12 @@ use std::collections::HashMap;
 use super::Target;
 use super::keeper::{Hop, HopKey, HopState, Unready};
 use super::rib::Outcome;
-use crate::tables::{Action, Dscp, HopId, NextHop, Overlay, OverlayId, Peer, PeerId, PortId, TablesWriter, Way};
-use crate::wire::outer::{Ends, OuterV4};
-use crate::wire::vxlan::OVERHEAD_V4;
-use crate::wire::{Ethernet, Mac, Prefix, ecn};
+use crate::tables::{
+    Action, Dscp, HopId, NextHop, OuterHeader, Overlay, OverlayId, Peer, PeerId, PortId, TablesWriter, Way,
+};
+use crate::wire::outer::Ends;
+use crate::wire::vxlan::{OVERHEAD_V4, OVERHEAD_V6};
+use crate::wire::{Ethernet, Mac, OuterV4, OuterV6, Prefix, ecn};
 
 /// A port, as far as tables depend on it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,7 +67,7 @@ impl Compiler {
     /// A compiler for these overlays and ports; the tables of `writer` must be empty.
     pub fn new(mut writer: TablesWriter, overlays: Vec<Overlay>, ports: Vec<PortLink>) -> Self {
         for overlay in &overlays {
-            if let Some(address) = overlay.address {
+            for address in overlay.addresses.iter() {
                 writer.set_route(Prefix::host(address), Action::Local);
             }
         }
@@ -147,7 +149,7 @@ impl Compiler {
     }
 
     fn is_own(&self, prefix: &Prefix) -> bool {
-        self.overlays.iter().any(|o| o.address.map(Prefix::host) == Some(*prefix))
+        self.overlays.iter().any(|o| o.addresses.iter().any(|a| Prefix::host(a) == *prefix))
     }
 
     fn acquire(&mut self, target: Target, state: &dyn Fn(&HopKey) -> HopState) -> Action {
@@ -202,9 +204,9 @@ impl Compiler {
         let Some(id) = self.rows.get(&target).map(|r| r.id) else { return };
         let hop = state.as_ref().ok();
         match target {
-            Target::Vtep { overlay, vtep, mac } => {
+            Target::Vtep { overlay, vtep, mac, zero_checksum } => {
                 let way = hop.and_then(|hop| self.way(overlay, vtep, mac, hop));
-                self.writer.set_peer(PeerId(id), Some(Peer { overlay, vtep, mac, way }));
+                self.writer.set_peer(PeerId(id), Some(Peer { overlay, vtep, mac, zero_checksum, way }));
             }
             Target::Native { port, next_hop } => {
                 let way = hop.map(|hop| (Ethernet::ipv4(hop.mac, hop.source_mac), self.link_mtu(port, hop)));
@@ -216,20 +218,28 @@ impl Compiler {
     fn way(&self, overlay: OverlayId, vtep: IpAddr, mac: Mac, hop: &Hop) -> Option<Way> {
         let overlay = self.overlay(overlay)?;
         let port = self.underlay(hop.ifindex)?;
-        let (IpAddr::V4(remote), IpAddr::V4(local)) = (vtep, overlay.local) else { return None };
         let (dscp, tos_mask) = match overlay.dscp {
             Dscp::Pipe(dscp) => (dscp, ecn::MASK),
             Dscp::Uniform => (0, u8::MAX),
         };
-        let header = OuterV4::prebuilt(&Ends {
+        let ends = Ends {
             link: (hop.mac, hop.source_mac),
-            vtep: (remote, local),
+            vtep: (),
             inner: (mac, overlay.mac),
             udp_port: overlay.udp_port,
             vni: overlay.vni,
             dscp,
-        });
-        let room = self.link_mtu(port, hop).saturating_sub(OVERHEAD_V4);
+        };
+        let (header, overhead) = match (vtep, overlay.local) {
+            (IpAddr::V4(remote), IpAddr::V4(local)) => {
+                (OuterHeader::V4(OuterV4::prebuilt(&ends.between(remote, local))), OVERHEAD_V4)
+            }
+            (IpAddr::V6(remote), IpAddr::V6(local)) => {
+                (OuterHeader::V6(Box::new(OuterV6::prebuilt(&ends.between(remote, local)))), OVERHEAD_V6)
+            }
+            _ => return None,
+        };
+        let room = self.link_mtu(port, hop).saturating_sub(overhead);
         let mtu = overlay.mtu.map_or(room, |m| room.min(m.get()));
         Some(Way { port, header, tos_mask, mtu })
     }
@@ -282,10 +292,11 @@ mod tests {
             udp_port: 4789,
             local: local.into(),
             mac: Mac([2, 0, 0, 0, 0, vni as u8]),
-            address: address.map(IpAddr::from),
+            addresses: address.map(IpAddr::from).into_iter().collect(),
             mtu: None,
             dscp: Dscp::Pipe(0),
             source_check: true,
+            zero_checksum: false,
         }
     }
 
@@ -303,7 +314,7 @@ mod tests {
 
     fn node(overlay: u16, n: u8, mac: u8) -> Target {
         let mac = Mac([2, 0, 0, 0, 1, mac]);
-        Target::Vtep { overlay: OverlayId(overlay), vtep: [192, 0, 2, n].into(), mac }
+        Target::Vtep { overlay: OverlayId(overlay), vtep: [192, 0, 2, n].into(), mac, zero_checksum: false }
     }
 
     fn router(n: u8) -> Target {

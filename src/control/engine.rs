@@ -12,7 +12,7 @@ use super::rib::{Preference, Rib};
 use super::source::Event;
 use super::source::file::{self, FILE};
 use crate::tables::handover::Publisher;
-use crate::tables::{Overlay, PortFacts, TablesWriter};
+use crate::tables::{Addresses, Overlay, PortFacts, TablesWriter};
 use crate::wire::quote::{TooBig, Unreadable};
 use crate::wire::{Mac, Mtu};
 
@@ -304,12 +304,16 @@ impl Engine {
         let facts = |port: &EnginePort| match self.keeper.link(port.ifindex) {
             Some(link) => PortFacts {
                 mac: link.mac,
-                address: link.addresses.iter().find_map(|(a, _)| match a {
-                    IpAddr::V4(a) => Some(*a),
-                    IpAddr::V6(_) => None,
-                }),
+                addresses: Addresses {
+                    v4: link.addresses.iter().find_map(|(a, _)| match a {
+                        IpAddr::V4(a) => Some(*a),
+                        IpAddr::V6(_) => None,
+                    }),
+                    v6: None,
+                },
+                proxy: false,
             },
-            None => PortFacts { mac: Mac::ZERO, address: None },
+            None => PortFacts { mac: Mac::ZERO, addresses: Addresses::default(), proxy: false },
         };
         self.ports.iter().map(facts).collect()
     }

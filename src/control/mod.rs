@@ -24,6 +24,8 @@ pub enum Target {
         vtep: IpAddr,
         /// The node's VTEP MAC: inner destination.
         mac: Mac,
+        /// Over IPv6, neither it nor we need send an outer UDP checksum.
+        zero_checksum: bool,
     },
     /// To a router or host on an access port.
     Native {

@@ -9,7 +9,7 @@ use core::net::Ipv4Addr;
 use zerocopy::FromBytes;
 
 use super::fast::GROWTH;
-use super::parse::is_forwardable;
+use super::parse::is_forwardable_v4;
 use super::scout::{REACH, Scouted};
 use super::{Path, domain_of};
 use crate::tables::{Domain, Packed, Seat};
@@ -117,7 +117,7 @@ impl Path<'_> {
         for (addr, known) in [(ip.source(), scouted.src()), (ip.destination(), scouted.dst())] {
             // what still holds from an older version is renewed when its turn comes
             if known.is_none()
-                && is_forwardable(addr)
+                && is_forwardable_v4(addr)
                 && self.still_holds(domain, addr, self.seat(domain, addr).1).is_none()
             {
                 self.memory.answers.note(Answer { epoch: 0, addr: addr.to_bits(), domain, advice: Packed::NONE });

@@ -14,13 +14,14 @@ use core::net::Ipv4Addr;
 use zerocopy::{FromBytes, IntoBytes, transmute_ref};
 
 use super::ask::Told;
-use super::parse::{Ip, is_forwardable};
+use super::parse::{Ip, is_forwardable_v4};
 use super::scout::{Scouted, Shape};
 use super::{Journey, Path, Verdict, domain_of, partial};
-use crate::tables::{Domain, Packed, Seat, Way};
-use crate::wire::checksum::Sum;
-use crate::wire::ipv4::{self, Words};
-use crate::wire::{OuterV4, Packet, StackV4, eth, flow, outer, stack};
+use crate::tables::{Domain, OuterHeader, Packed, Seat};
+use crate::wire::checksum::{Sum, pseudo_v4};
+use crate::wire::flow::Flow;
+use crate::wire::ipv4::{self, Words, protocol};
+use crate::wire::{Packet, StackV4, eth, outer, stack};
 
 /// Bytes that encapsulation adds to a frame.
 pub(super) const GROWTH: usize = outer::LEN_V4 - eth::LEN;
@@ -90,6 +91,7 @@ impl Path<'_> {
         let tables = self.tables;
         if dst.is_encap() {
             let way = tables.peer_of(dst)?.way.as_ref()?;
+            let OuterHeader::V4(header) = &way.header else { return None };
             let ip = frame.ip.words();
             let total = ip.total_len();
             if ip.ttl() <= 1 || total > way.mtu || (UNDERLAY && src == dst) {
@@ -99,7 +101,8 @@ impl Path<'_> {
             self.settle(shape, room)?;
             let frame = StackV4::mut_from_prefix(room).ok()?.0;
             frame.ip.decrement_ttl();
-            put_on(&mut frame.outer, way, ip, ports);
+            frame.outer = *header;
+            frame.outer.stamp(total, Flow::of(ip, ports).port(), ip.tos() & way.tos_mask);
             pkt.set_span(at, outer::LEN_V4 + usize::from(total));
             Some(Verdict::Send(way.port, if UNDERLAY { Journey::Transit } else { Journey::Encap }))
         } else {
@@ -180,7 +183,8 @@ impl Path<'_> {
         let ip = frame.ip.words();
         if shape.has(Shape::UNFINISHED) {
             let payload = rest.get_mut(..usize::from(ip.total_len()) - ipv4::LEN)?;
-            self.finish(payload, frame.ip.addresses(), &Ip::of(&frame.ip));
+            let pseudo = pseudo_v4(frame.ip.addresses(), ip.protocol(), payload.len() as u16);
+            self.finish(payload, pseudo, &Ip::v4(&frame.ip));
         }
         if shape.has(Shape::CHECKED) { verify_outer(frame, rest) } else { Some(()) }
     }
@@ -189,7 +193,7 @@ impl Path<'_> {
     /// let in and forwarded: strangers write nothing there.
     #[inline(always)]
     fn consult(&mut self, domain: Domain, addr: Ipv4Addr, known: Packed) -> Told {
-        if known.is_none() && is_forwardable(addr) {
+        if known.is_none() && is_forwardable_v4(addr) {
             self.ask(domain, addr)
         } else {
             Told { advice: known, seat: Seat::NOWHERE }
@@ -205,7 +209,7 @@ impl Path<'_> {
     /// May a plain packet come from an address that is not behind a native next hop?
     #[inline(never)]
     fn may_send(&self, ip: Words, src: Packed) -> bool {
-        if src.is_none() { is_forwardable(ip.source()) } else { !self.is_watched(src) }
+        if src.is_none() { is_forwardable_v4(ip.source()) } else { !self.is_watched(src) }
     }
 }
 
@@ -213,12 +217,6 @@ impl Path<'_> {
 #[inline(always)]
 fn ports(shape: Shape, room: &[u8]) -> Option<[u8; 4]> {
     if shape.has(Shape::PORTS) { Some(*room.first_chunk::<REACH>()?.last_chunk()?) } else { Some([0; 4]) }
-}
-
-/// Writes a peer's headers in front of an IP packet.
-#[inline(always)]
-fn put_on(room: &mut OuterV4, way: &Way, ip: Words, ports: [u8; 4]) {
-    super::forward::put_on(room, way, flow::source_port(ip, ports), ip.total_len(), ip.tos());
 }
 
 /// Verifies the outer UDP checksum; `rest` is what follows the headers.
@@ -229,5 +227,6 @@ fn verify_outer(frame: &StackV4, rest: &[u8]) -> Option<()> {
     // all pieces but the last are even
     let headers = Sum::ZERO.bytes(h.udp.as_bytes()).bytes(h.vxlan.as_bytes()).bytes(h.inner.as_bytes());
     let datagram = headers.bytes(frame.ip.as_bytes()).bytes(rest.get(..behind)?);
-    partial::verify_outer(h.ip.addresses(), h.udp.len.get(), h.udp.checksum, datagram).ok()
+    let pseudo = pseudo_v4(h.ip.addresses(), protocol::UDP, h.udp.len.get());
+    partial::verify_outer(pseudo, h.udp.checksum, datagram).ok()
 }

@@ -1,13 +1,16 @@
 //! An IP packet without any link header is routed and given new headers.
 
+use zerocopy::byteorder::network_endian::U16;
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::parse::{Ip, is_forwardable};
 use super::{Journey, Origin, Path, Verdict};
 use crate::drops::DropReason;
-use crate::tables::{Action, HopId, PeerId, Way};
-use crate::wire::outer::{LEN_V4, OuterV4};
-use crate::wire::{Ethernet, Ipv4, Packet, eth, flow};
+use crate::tables::{Action, HopId, OuterHeader, Peer, PeerId, PortId};
+use crate::wire::flow::Flow;
+use crate::wire::outer::LEN_V4;
+use crate::wire::outer6::LEN_V6;
+use crate::wire::{Ethernet, IpHeader, Ipv4, Ipv6, Mac, OuterV4, OuterV6, Packet, eth};
 
 impl Path<'_> {
     /// Routes the IP packet that `pkt` holds, whose header said `ip`.
@@ -34,13 +37,14 @@ impl Path<'_> {
         };
         // The tables outlive the packet, and `self` is needed to answer.
         let tables = self.tables;
-        let way = tables.peer(id).and_then(|p| p.way.as_ref()).ok_or(DropReason::NoNeighbour)?;
+        let peer = tables.peer(id).ok_or(DropReason::NoNeighbour)?;
+        let way = peer.way.as_ref().ok_or(DropReason::NoNeighbour)?;
         if let Some(answer) = self.obstacle(origin, ip, way.mtu, pkt) {
             return answer;
         }
         age(pkt);
-        push_outer(way, ip.tos, pkt)?;
-        Ok(Verdict::Send(way.port, journey))
+        let port = push_outer(peer, Payload::of(pkt), pkt)?;
+        Ok(Verdict::Send(port, journey))
     }
 
     #[inline]
@@ -56,7 +60,7 @@ impl Path<'_> {
             return answer;
         }
         age(pkt);
-        push_ethernet(&header, pkt)?;
+        push_ethernet(&Payload::of(pkt).link(header), pkt)?;
         Ok(Verdict::Send(port, journey))
     }
 
@@ -79,44 +83,100 @@ impl Path<'_> {
     }
 }
 
-/// The IP header at the front of an exposed packet.
-#[inline]
-pub(super) fn header_mut<'p>(pkt: &'p mut Packet<'_>) -> Option<&'p mut Ipv4> {
-    Ipv4::mut_from_prefix(pkt.bytes_mut()).ok().map(|(ip, _)| ip)
-}
-
 /// A routed packet is one hop older.
 #[inline]
 fn age(pkt: &mut Packet<'_>) {
-    if let Some(ip) = header_mut(pkt) {
-        ip.decrement_ttl();
+    if let Some(mut ip) = IpHeader::of(pkt.bytes_mut()) {
+        ip.age();
     }
 }
 
-/// Makes room for a peer's headers in front of an IP packet, and writes them.
+/// What is known of a packet that is to be sent: what its link header says of it, and what its outer headers do.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Payload {
+    ethertype: U16,
+    tos: u8,
+    flow: Flow,
+    /// The station it is for, if not the one that the headers are for.
+    to: Option<Mac>,
+}
+
+impl Payload {
+    /// Of the IP packet that `pkt` holds.
+    pub(super) fn of(pkt: &Packet<'_>) -> Self {
+        let packet = pkt.bytes();
+        if packet.first().is_some_and(|b| b >> 4 == 6)
+            && let Ok((ip, _)) = Ipv6::ref_from_prefix(packet)
+        {
+            let upper = ip.upper(packet);
+            let flow = Flow::of_v6(ip, &upper, packet.get(usize::from(upper.at)..).unwrap_or_default());
+            return Self { ethertype: U16::new(eth::IPV6), tos: ip.traffic_class(), flow, to: None };
+        }
+        let (tos, flow) = Ipv4::ref_from_prefix(packet).map_or((0, Flow::default()), |(ip, _)| {
+            (ip.tos, Flow::of_v4(ip, packet.get(ip.header_len()..).unwrap_or_default()))
+        });
+        Self { ethertype: U16::new(eth::IPV4), tos, flow, to: None }
+    }
+
+    /// Of something that concerns the link alone, for one station on it.
+    pub(super) fn link_layer(ethertype: u16, to: Mac) -> Self {
+        Self { ethertype: U16::new(ethertype), tos: 0, flow: Flow::default(), to: Some(to) }
+    }
+
+    /// A link header, made one for this payload.
+    pub(super) fn link(self, header: Ethernet) -> Ethernet {
+        Ethernet { ethertype: self.ethertype, dst: self.to.unwrap_or(header.dst), ..header }
+    }
+}
+
+/// Makes room for a peer's headers in front of what `pkt` holds, and writes them. Says by which port it leaves.
+pub(super) fn push_outer(peer: &Peer, payload: Payload, pkt: &mut Packet<'_>) -> Result<PortId, DropReason> {
+    let way = peer.way.as_ref().ok_or(DropReason::NoNeighbour)?;
+    let tos = payload.tos & way.tos_mask;
+    match &way.header {
+        OuterHeader::V4(header) => push_v4(header, payload, tos, pkt)?,
+        OuterHeader::V6(header) => push_v6(header, payload, tos, peer.zero_checksum, pkt)?,
+    }
+    Ok(way.port)
+}
+
 #[inline]
-pub(super) fn push_outer(way: &Way, tos: u8, pkt: &mut Packet<'_>) -> Result<(), DropReason> {
-    let source_port = match Ipv4::ref_from_prefix(pkt.bytes()) {
-        Ok((ip, _)) => flow::source_port_v4(ip, pkt.bytes().get(ip.header_len()..).unwrap_or_default()),
-        Err(_) => return Err(DropReason::IpHeader),
-    };
+fn push_v4(header: &OuterV4, payload: Payload, tos: u8, pkt: &mut Packet<'_>) -> Result<(), DropReason> {
     let len = pkt.len() as u16;
     let room = pkt.prepend::<LEN_V4>().map_err(|_| DropReason::NoHeadroom)?;
-    put_on(zerocopy::transmute_mut!(room), way, source_port, len, tos);
+    let room: &mut OuterV4 = zerocopy::transmute_mut!(room);
+    *room = *header;
+    room.stamp(len, payload.flow.port(), tos);
+    room.inner = payload.link(room.inner);
     Ok(())
 }
 
-/// Writes a peer's headers in front of an IP packet of `len` bytes.
-#[inline(always)]
-pub(super) fn put_on(room: &mut OuterV4, way: &Way, source_port: u16, len: u16, tos: u8) {
-    *room = way.header;
-    room.stamp(len, source_port, tos & way.tos_mask);
+/// RFC 6935 §5, RFC 6936 §4: over IPv6 the checksum is left out only where both ends are known to agree.
+fn push_v6(
+    header: &OuterV6,
+    payload: Payload,
+    tos: u8,
+    zero_checksum: bool,
+    pkt: &mut Packet<'_>,
+) -> Result<(), DropReason> {
+    let mut header = *header;
+    header.stamp(pkt.len() as u16, payload.flow, tos);
+    header.inner = payload.link(header.inner);
+    if !zero_checksum {
+        header.udp.checksum = header.checksum(pkt.bytes());
+    }
+    put::<LEN_V6>(header.as_bytes(), pkt)
 }
 
-/// Puts an Ethernet header in front of an IP packet.
+/// Puts an Ethernet header in front of a packet.
 #[inline]
 pub(super) fn push_ethernet(header: &Ethernet, pkt: &mut Packet<'_>) -> Result<(), DropReason> {
-    let room = pkt.prepend::<{ eth::LEN }>().map_err(|_| DropReason::NoHeadroom)?;
-    room.copy_from_slice(header.as_bytes());
+    put::<{ eth::LEN }>(header.as_bytes(), pkt)
+}
+
+/// Puts a header of `N` bytes in front of a packet.
+#[inline]
+pub(super) fn put<const N: usize>(header: &[u8], pkt: &mut Packet<'_>) -> Result<(), DropReason> {
+    pkt.prepend::<N>().map_err(|_| DropReason::NoHeadroom)?.copy_from_slice(header);
     Ok(())
 }

@@ -15,6 +15,7 @@ mod ask;
 mod fast;
 mod forward;
 mod limit;
+mod neighbour;
 mod parse;
 mod partial;
 mod recent;
@@ -28,13 +29,13 @@ pub use scout::Scouted;
 
 use crate::drops::DropReason;
 use crate::tables::{Domain, Dscp, FlowCache, Miss, Overlay, OverlayId, Packed, PeerId, PortId, Tables, VtepKey};
-use crate::wire::checksum::Sum;
-use crate::wire::{Ipv4, Mac, Packet, ecn, eth};
+use crate::wire::checksum::{Sum, pseudo};
+use crate::wire::ipv4::protocol;
+use crate::wire::{IpHeader, Mac, Packet, ecn, eth};
 use ask::{Answers, Told};
-use core::net::Ipv4Addr;
-use parse::{Inner, Ip, Outer, is_forwardable};
+use core::net::{IpAddr, Ipv4Addr};
+use parse::{Inner, Ip, Outer, is_forwardable_v4};
 use recent::{Known, Recent};
-use zerocopy::FromBytes;
 
 /// The way of a forwarded packet.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -186,7 +187,13 @@ impl Path<'_> {
 
     #[inline]
     fn plain(&mut self, port: PortId, pkt: &mut Packet<'_>) -> Result<Verdict, DropReason> {
+        if parse::is_arp(pkt.bytes()) {
+            return self.asked_outside(port, pkt);
+        }
         let (sender, ip) = parse::plain(pkt.bytes())?;
+        if self.is_discovery(&ip, pkt.bytes().get(eth::LEN..).unwrap_or_default()) {
+            return self.asked_outside(port, pkt);
+        }
         if self.is_claimed(ip.src) {
             return Err(DropReason::Source);
         }
@@ -199,15 +206,17 @@ impl Path<'_> {
     fn vxlan(&mut self, pkt: &mut Packet<'_>) -> Result<Verdict, DropReason> {
         let outer = parse::outer(pkt.bytes())?;
         let overlay = self.overlay(&outer)?;
-        let inner = parse::inner(pkt.bytes().get(outer.inner.clone()).unwrap_or_default());
+        let frame = pkt.bytes().get(outer.inner.clone()).unwrap_or_default();
+        let inner = parse::inner(frame);
+        let asks = |inner: &Inner| self.is_discovery(&inner.ip, frame.get(inner.ip_at.into()..).unwrap_or_default());
+        if parse::is_arp(frame) || inner.as_ref().is_ok_and(asks) {
+            return self.asked_inside(overlay, &outer, pkt);
+        }
         let (peer, inner) = self.admit(overlay, &outer, inner)?;
 
         let ip_at = outer.inner.start + usize::from(inner.ip_at);
         self.finish_careful(pkt.bytes_mut().get_mut(ip_at..).unwrap_or_default(), &inner.ip);
-        if let Some((at, field)) = &outer.checked {
-            let datagram = Sum::ZERO.bytes(pkt.bytes().get(at.clone()).unwrap_or_default());
-            partial::verify_outer(&outer.addresses, at.len() as u16, *field, datagram)?;
-        }
+        self.verify_outer(peer, &outer, pkt.bytes())?;
 
         self.expose(pkt, ip_at, &inner.ip)?;
         let uniform = self.tables.overlay(overlay).is_some_and(|o| o.dscp == Dscp::Uniform);
@@ -218,7 +227,13 @@ impl Path<'_> {
     /// The overlay that a packet is in.
     #[inline]
     fn overlay(&mut self, outer: &Outer) -> Result<OverlayId, DropReason> {
-        let key = VtepKey::v4(outer.dst, outer.udp_port, outer.vni);
+        let key = match outer.dst {
+            IpAddr::V4(dst) => VtepKey::v4(dst, outer.udp_port, outer.vni),
+            IpAddr::V6(dst) => {
+                let found = self.tables.vteps().find_v6(dst, outer.udp_port, outer.vni);
+                return found.ok_or_else(|| self.stranger(outer));
+            }
+        };
         match self.memory.recent.get(key, self.tables.epoch()) {
             Some(known) => Ok(known.id),
             None => self.learn(key).map(|known| known.id).ok_or_else(|| self.stranger(outer)),
@@ -278,7 +293,14 @@ impl Path<'_> {
     /// The peer that sent a packet, if the inner source address is routed to one with the outer source address. Only
     /// then is the route remembered: strangers write nothing into the cache.
     #[inline]
-    fn sender(&mut self, domain: Domain, src: Ipv4Addr, overlay: OverlayId, outer_src: Ipv4Addr) -> Option<PeerId> {
+    fn sender(&mut self, domain: Domain, src: IpAddr, overlay: OverlayId, outer_src: IpAddr) -> Option<PeerId> {
+        let src = match src {
+            IpAddr::V4(src) => src,
+            IpAddr::V6(_) => {
+                let id = Packed::from(self.tables.lookup(domain, src)).peer()?;
+                return self.tables.peer(id)?.sends(overlay, outer_src).then_some(id);
+            }
+        };
         let epoch = self.tables.epoch();
         let cached = self.memory.cache.get(domain, src, epoch);
         let new = cached.is_none().then(|| self.ask(domain, src));
@@ -296,7 +318,7 @@ impl Path<'_> {
     /// Does a source address of the access side belong to an overlay that watches its sources, or to ourselves? Then
     /// whoever sends from there is not who he says (RFC 1812 §5.3.8).
     #[inline]
-    fn is_claimed(&mut self, src: Ipv4Addr) -> bool {
+    fn is_claimed(&mut self, src: IpAddr) -> bool {
         let action = self.route(Domain(0), src);
         if action.is_none() || action.hop().is_some() {
             return false;
@@ -321,14 +343,24 @@ impl Path<'_> {
     /// Finishes an unfinished transport checksum, and counts it.
     #[cold]
     #[inline(never)]
-    fn finish(&mut self, payload: &mut [u8], addresses: &[u8; 8], ip: &Ip) {
-        self.memory.partial_checksums += u64::from(partial::finish(payload, addresses, ip));
+    fn finish(&mut self, payload: &mut [u8], pseudo: Sum, ip: &Ip) {
+        self.memory.partial_checksums += u64::from(partial::finish(payload, pseudo, ip));
     }
 
     /// The same for an IP packet with its header.
     fn finish_careful(&mut self, packet: &mut [u8], ip: &Ip) {
-        let Ok((header, _)) = Ipv4::read_from_prefix(packet) else { return };
-        self.finish(packet.get_mut(ip.payload()).unwrap_or_default(), header.addresses(), ip);
+        let pseudo = pseudo(ip.src, ip.dst, ip.protocol, ip.payload().len() as u16);
+        self.finish(packet.get_mut(ip.payload()).unwrap_or_default(), pseudo, ip);
+    }
+
+    /// Verifies the outer UDP checksum if there is one, or else that there need be none.
+    fn verify_outer(&self, peer: PeerId, outer: &Outer, frame: &[u8]) -> Result<(), DropReason> {
+        let Some((at, field)) = &outer.checked else {
+            let agreed = || self.tables.peer(peer).is_some_and(|peer| peer.zero_checksum);
+            return if outer.src.is_ipv4() || agreed() { Ok(()) } else { Err(DropReason::OuterUdpZeroChecksum) };
+        };
+        let datagram = Sum::ZERO.bytes(frame.get(at.clone()).unwrap_or_default());
+        partial::verify_outer(pseudo(outer.src, outer.dst, protocol::UDP, at.len() as u16), *field, datagram)
     }
 
     /// Takes everything off the packet but the IP packet at `at`: headers in front and padding behind.
@@ -341,7 +373,15 @@ impl Path<'_> {
 
     /// The action for an address, from the cache or else from the tables. What has no route is not cached.
     #[inline]
-    fn route(&mut self, domain: Domain, addr: Ipv4Addr) -> Packed {
+    fn route(&mut self, domain: Domain, addr: IpAddr) -> Packed {
+        match addr {
+            IpAddr::V4(addr) => self.route_v4(domain, addr),
+            IpAddr::V6(_) => self.tables.lookup(domain, addr).into(),
+        }
+    }
+
+    #[inline]
+    fn route_v4(&mut self, domain: Domain, addr: Ipv4Addr) -> Packed {
         let action = self.memory.cache.get(domain, addr, self.tables.epoch());
         if action.is_none() { self.look_up(domain, addr) } else { action }
     }
@@ -357,7 +397,7 @@ impl Path<'_> {
     /// Lets the cache know what the tables said, if that is a way and a packet may be forwarded there.
     #[inline]
     fn remember(&mut self, domain: Domain, addr: Ipv4Addr, told: Told) {
-        if is_forwardable(addr) {
+        if is_forwardable_v4(addr) {
             self.memory.cache.put_at(told.seat, domain, addr, self.tables.epoch(), told.advice);
         }
     }
@@ -383,7 +423,7 @@ fn surface(pkt: &mut Packet<'_>, mut ip: Ip, outer_tos: u8, uniform: bool) -> Re
     let dscp = if uniform { outer_tos } else { ip.tos } & !ecn::MASK;
     if dscp | ecn != ip.tos {
         ip.tos = dscp | ecn;
-        if let Some(header) = forward::header_mut(pkt) {
+        if let Some(mut header) = IpHeader::of(pkt.bytes_mut()) {
             header.set_tos(ip.tos);
         }
     }

@@ -1,25 +1,24 @@
 //! Bytes become types, once. The only place where a wire error turns into a [`DropReason`].
 
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::ops::Range;
 
 use zerocopy::FromBytes;
 
 use crate::drops::DropReason;
-use crate::wire::ipv4::{Malformed, protocol};
-use crate::wire::{Ethernet, Ipv4, Mac, Udp, Vni, Vxlan, eth, udp, vxlan};
+use crate::wire::ipv4::{self, protocol};
+use crate::wire::{Ethernet, Ipv4, Ipv6, Mac, Udp, Vni, Vxlan, eth, udp, vxlan};
 
 /// What the path needs of an outer header that holds together.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Outer {
-    pub src: Ipv4Addr,
-    pub dst: Ipv4Addr,
+    pub src: IpAddr,
+    pub dst: IpAddr,
     pub udp_port: u16,
     pub vni: Vni,
     pub tos: u8,
-    pub addresses: [u8; 8],
     /// Where the UDP datagram lies in the frame, and its checksum, if it has one. Zero says that none was computed
-    /// (RFC 768), which is legal (RFC 7348 §5).
+    /// (RFC 768), which is legal over IPv4 (RFC 7348 §5), and over IPv6 where it was agreed upon (RFC 6936).
     pub checked: Option<(Range<usize>, [u8; 2])>,
     /// Where the inner Ethernet frame lies in the frame.
     pub inner: Range<usize>,
@@ -30,22 +29,20 @@ pub(super) struct Outer {
 #[inline]
 pub(super) fn outer(frame: &[u8]) -> Result<Outer, DropReason> {
     let (link, packet) = Ethernet::ref_from_prefix(frame).map_err(|_| DropReason::ShortFrame)?;
-    if link.ethertype.get() != eth::IPV4 {
-        return Err(DropReason::NotIp);
-    }
-    let ip = Ipv4::parse(packet).map_err(|e| match e {
-        Malformed::Short | Malformed::Header => DropReason::OuterIpHeader,
-        Malformed::Checksum => DropReason::OuterIpChecksum,
-    })?;
+    let ip = match link.ethertype.get() {
+        eth::IPV4 => outer_v4(packet)?,
+        eth::IPV6 => outer_v6(packet)?,
+        _ => return Err(DropReason::NotIp),
+    };
     // RFC 7348 §4.3: VTEPs must not fragment; fragments are not reassembled here.
-    if ip.is_fragment() {
+    if ip.fragment {
         return Err(DropReason::OuterFragment);
     }
     if ip.protocol != protocol::UDP {
         return Err(DropReason::OuterNotUdp);
     }
-    let datagram_at = eth::LEN + ip.header_len();
-    let datagram = frame.get(datagram_at..eth::LEN + usize::from(ip.total_len.get())).unwrap_or_default();
+    let datagram_at = eth::LEN + usize::from(ip.header_len);
+    let datagram = frame.get(datagram_at..eth::LEN + usize::from(ip.total_len)).unwrap_or_default();
     let (udp, _) = Udp::ref_from_prefix(datagram).map_err(|_| DropReason::OuterUdpLength)?;
     let udp_len = usize::from(udp.len.get());
     if udp_len < udp::LEN || udp_len > datagram.len() {
@@ -54,16 +51,31 @@ pub(super) fn outer(frame: &[u8]) -> Result<Outer, DropReason> {
     let payload = datagram.get(udp::LEN..udp_len).unwrap_or_default();
     let (vxlan, _) = Vxlan::ref_from_prefix(payload).map_err(|_| DropReason::VxlanShort)?;
     let vni = vxlan.vni().ok_or(DropReason::VxlanFlags)?;
+    if vxlan.is_extended() {
+        return Err(DropReason::VxlanExtension);
+    }
     Ok(Outer {
-        src: ip.source(),
-        dst: ip.destination(),
+        src: ip.src,
+        dst: ip.dst,
         udp_port: udp.dst.get(),
         vni,
         tos: ip.tos,
-        addresses: *ip.addresses(),
         checked: (udp.checksum != [0, 0]).then(|| (datagram_at..datagram_at + udp_len, udp.checksum)),
         inner: datagram_at + udp::LEN + vxlan::LEN..datagram_at + udp_len,
     })
+}
+
+#[inline]
+fn outer_v4(packet: &[u8]) -> Result<Ip, DropReason> {
+    Ipv4::parse(packet).map(Ip::v4).map_err(|e| match e {
+        ipv4::Malformed::Short | ipv4::Malformed::Header => DropReason::OuterIpHeader,
+        ipv4::Malformed::Checksum => DropReason::OuterIpChecksum,
+    })
+}
+
+/// Extension headers are walked past for nothing but to find fragments: VTEPs send none.
+fn outer_v6(packet: &[u8]) -> Result<Ip, DropReason> {
+    Ipv6::parse(packet).map(|ip| Ip::v6(ip, packet)).map_err(|_| DropReason::OuterIpHeader)
 }
 
 /// What the path needs of an inner frame.
@@ -79,28 +91,52 @@ pub(super) struct Inner {
 /// What the path needs of an IP packet whose header holds together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Ip {
-    pub src: Ipv4Addr,
-    pub dst: Ipv4Addr,
+    pub src: IpAddr,
+    pub dst: IpAddr,
     pub tos: u8,
+    /// TTL or hop limit.
     pub ttl: u8,
+    /// Of the payload; in IPv6 of what lies behind the extension headers.
     pub protocol: u8,
+    /// A piece of a fragmented packet.
     pub fragment: bool,
-    pub header_len: u8,
+    /// A piece that does not begin with the payload's header.
+    pub later: bool,
+    /// Bytes in front of the payload: options and extension headers count.
+    pub header_len: u16,
     pub total_len: u16,
 }
 
 impl Ip {
     #[inline]
-    pub(super) fn of(ip: &Ipv4) -> Self {
+    pub(super) fn v4(ip: &Ipv4) -> Self {
         Self {
-            src: ip.source(),
-            dst: ip.destination(),
+            src: ip.source().into(),
+            dst: ip.destination().into(),
             tos: ip.tos,
             ttl: ip.ttl,
             protocol: ip.protocol,
             fragment: ip.is_fragment(),
-            header_len: ip.header_len() as u8,
+            later: ip.is_later_fragment(),
+            header_len: ip.header_len() as u16,
             total_len: ip.total_len.get(),
+        }
+    }
+
+    /// Of the packet that begins with this header.
+    pub(super) fn v6(ip: &Ipv6, packet: &[u8]) -> Self {
+        let total_len = ip.packet_len() as u16; // no chunk holds as much as 64 KiB
+        let upper = ip.upper(packet.get(..usize::from(total_len)).unwrap_or_default());
+        Self {
+            src: ip.source().into(),
+            dst: ip.destination().into(),
+            tos: ip.traffic_class(),
+            ttl: ip.hop_limit,
+            protocol: upper.protocol,
+            fragment: upper.fragment,
+            later: upper.later,
+            header_len: upper.at,
+            total_len,
         }
     }
 
@@ -111,6 +147,12 @@ impl Ip {
     }
 }
 
+/// Does an Ethernet frame hold ARP?
+#[inline]
+pub(super) fn is_arp(frame: &[u8]) -> bool {
+    Ethernet::ref_from_prefix(frame).is_ok_and(|(link, _)| link.ethertype.get() == eth::ARP)
+}
+
 /// Reads an inner Ethernet frame and the IP header in it.
 #[inline]
 pub(super) fn inner(frame: &[u8]) -> Result<Inner, DropReason> {
@@ -119,17 +161,17 @@ pub(super) fn inner(frame: &[u8]) -> Result<Inner, DropReason> {
         eth::VLAN => untagged(rest)?,
         other => (other, rest),
     };
-    match ethertype {
-        eth::IPV4 => {}
+    let ip = match ethertype {
+        eth::IPV4 => Ipv4::parse(packet).map(Ip::v4).map_err(|e| match e {
+            ipv4::Malformed::Short | ipv4::Malformed::Header => DropReason::InnerIpHeader,
+            ipv4::Malformed::Checksum => DropReason::InnerIpChecksum,
+        })?,
+        eth::IPV6 => Ipv6::parse(packet).map(|ip| Ip::v6(ip, packet)).map_err(|_| DropReason::InnerIpHeader)?,
         eth::VLAN | eth::QINQ => return Err(DropReason::InnerVlan),
         _ => return Err(DropReason::InnerNotIp),
-    }
-    let ip = Ipv4::parse(packet).map_err(|e| match e {
-        Malformed::Short | Malformed::Header => DropReason::InnerIpHeader,
-        Malformed::Checksum => DropReason::InnerIpChecksum,
-    })?;
+    };
     let ip_at = (frame.len() - packet.len()) as u8;
-    Ok(Inner { dst: link.dst, src: link.src, ip_at, ip: Ip::of(ip) })
+    Ok(Inner { dst: link.dst, src: link.src, ip_at, ip })
 }
 
 /// What lies behind a priority tag, which names no VLAN (IEEE 802.1Q: VID 0). RFC 7348 §6.1: frames of a VLAN are
@@ -148,29 +190,58 @@ fn untagged(rest: &[u8]) -> Result<(u16, &[u8]), DropReason> {
 #[inline]
 pub(super) fn plain(frame: &[u8]) -> Result<(Mac, Ip), DropReason> {
     let (link, packet) = Ethernet::ref_from_prefix(frame).map_err(|_| DropReason::ShortFrame)?;
-    if link.ethertype.get() != eth::IPV4 {
+    let ethertype = link.ethertype.get();
+    if !matches!(ethertype, eth::IPV4 | eth::IPV6) {
         return Err(DropReason::NotIp);
     }
     // An answer goes to this address: it must be a station's.
     if !link.src.is_station() {
         return Err(DropReason::SourceMac);
     }
-    let ip = Ipv4::parse(packet).map_err(|e| match e {
-        Malformed::Short | Malformed::Header => DropReason::IpHeader,
-        Malformed::Checksum => DropReason::IpChecksum,
-    })?;
-    Ok((link.src, Ip::of(ip)))
+    let ip = match ethertype {
+        eth::IPV4 => Ipv4::parse(packet).map(Ip::v4).map_err(|e| match e {
+            ipv4::Malformed::Short | ipv4::Malformed::Header => DropReason::IpHeader,
+            ipv4::Malformed::Checksum => DropReason::IpChecksum,
+        })?,
+        _ => Ipv6::parse(packet).map(|ip| Ip::v6(ip, packet)).map_err(|_| DropReason::IpHeader)?,
+    };
+    Ok((link.src, ip))
 }
 
-/// True for an address that can be a host's (RFC 1122 §3.2.1.3): not of "this network", loopback, multicast or
-/// reserved.
+/// True for an address that can be a host's.
 #[inline]
-pub(super) const fn is_unicast(addr: Ipv4Addr) -> bool {
+pub(super) const fn is_unicast(addr: IpAddr) -> bool {
+    match addr {
+        IpAddr::V4(addr) => is_unicast_v4(addr),
+        IpAddr::V6(addr) => is_unicast_v6(addr),
+    }
+}
+
+/// True for an address that a router may forward from or to.
+#[inline]
+pub(super) const fn is_forwardable(addr: IpAddr) -> bool {
+    match addr {
+        IpAddr::V4(addr) => is_forwardable_v4(addr),
+        // RFC 4291 §2.5.6: link-local
+        IpAddr::V6(addr) => is_unicast_v6(addr) && addr.to_bits() >> 118 != 0x3fa,
+    }
+}
+
+/// RFC 1122 §3.2.1.3: not of "this network", loopback, multicast or reserved.
+#[inline]
+pub(super) const fn is_unicast_v4(addr: Ipv4Addr) -> bool {
     !matches!(addr.octets()[0], 0 | 127 | 224..)
 }
 
-/// True for an address that a router may forward from or to: a host's, and not link-local (RFC 3927 §7).
+/// RFC 4291 §2.5: not multicast, unspecified or loopback; nor of the formats that hold an IPv4 address (§2.5.5), which
+/// name no host of an IPv6 network.
 #[inline]
-pub(super) const fn is_forwardable(addr: Ipv4Addr) -> bool {
-    is_unicast(addr) && addr.to_bits() >> 16 != 0xa9fe
+const fn is_unicast_v6(addr: Ipv6Addr) -> bool {
+    addr.octets()[0] != 0xff && !matches!(addr.to_bits() >> 32, 0 | 0xffff)
+}
+
+/// [`is_forwardable`] of an IPv4 address: a host's, and not link-local (RFC 3927 §7).
+#[inline]
+pub(super) const fn is_forwardable_v4(addr: Ipv4Addr) -> bool {
+    is_unicast_v4(addr) && addr.to_bits() >> 16 != 0xa9fe
 }

@@ -7,28 +7,30 @@
 
 use super::parse::Ip;
 use crate::drops::DropReason;
-use crate::wire::checksum::{Sum, pseudo_v4};
+use crate::wire::checksum::Sum;
 use crate::wire::ipv4::{self, Words, protocol};
 
 /// Offset of the checksum in a TCP header (RFC 9293 §3.1).
 const TCP_CHECKSUM: usize = 16;
 /// Offset of the checksum in a UDP header (RFC 768).
 const UDP_CHECKSUM: usize = 6;
+/// Offset of the checksum in an ICMPv6 header (RFC 4443 §2.1).
+const ICMPV6_CHECKSUM: usize = 2;
 
-/// Finishes the transport checksum of an IP packet if it is partial. `payload` is the packet without its IP header,
-/// which said `ip` and has these source and destination addresses. Says whether it was.
+/// Finishes the transport checksum of an IP packet if it is partial. `payload` is the packet without its IP header and
+/// extension headers, which said `ip`; `pseudo` is the sum over the pseudo-header. Says whether it was.
 #[inline]
-pub(super) fn finish(payload: &mut [u8], addresses: &[u8; 8], ip: &Ip) -> bool {
+pub(super) fn finish(payload: &mut [u8], pseudo: Sum, ip: &Ip) -> bool {
     let at = match ip.protocol {
         protocol::TCP => TCP_CHECKSUM,
         protocol::UDP => UDP_CHECKSUM,
+        protocol::ICMPV6 if ip.src.is_ipv6() => ICMPV6_CHECKSUM,
         _ => return false,
     };
     // A fragment's checksum covers what other fragments carry; stacks finish it before they fragment.
     if ip.fragment {
         return false;
     }
-    let pseudo = pseudo_v4(addresses, ip.protocol, payload.len() as u16);
     match payload.get(at..at + 2) {
         Some(field) if field == pseudo.fold() => {}
         _ => return false,
@@ -66,7 +68,7 @@ fn complete(payload: &mut [u8], at: usize, pseudo: Sum, protocol: u8) {
         field.fill(0);
     }
     let mut sum = pseudo.bytes(payload).checksum();
-    // RFC 768: a computed zero is sent as all ones, since zero means that there is none.
+    // RFC 768, RFC 8200 §8.1: a computed zero is sent as all ones, since zero means that there is none.
     if protocol == protocol::UDP && sum == [0, 0] {
         sum = [0xff, 0xff];
     }
@@ -76,13 +78,12 @@ fn complete(payload: &mut [u8], at: usize, pseudo: Sum, protocol: u8) {
 }
 
 /// Verifies the UDP checksum of an outer datagram that has one (RFC 7348 §5: one that is not zero must be right), given
-/// the datagram's length, its checksum field and the sum over all of it.
+/// the sum over its pseudo-header, its checksum field and the sum over all of it.
 ///
 /// The inner packet must have been finished before: the kernel computes the outer checksum over the inner packet as
 /// it will be once *its* checksum is finished (local checksum offload, Documentation/networking/checksum-offloads.rst).
 /// An outer checksum that is itself partial says nothing and is accepted.
 #[inline]
-pub(super) fn verify_outer(addresses: &[u8; 8], len: u16, field: [u8; 2], datagram: Sum) -> Result<(), DropReason> {
-    let pseudo = pseudo_v4(addresses, protocol::UDP, len);
+pub(super) fn verify_outer(pseudo: Sum, field: [u8; 2], datagram: Sum) -> Result<(), DropReason> {
     if field == pseudo.fold() || datagram.plus(pseudo).is_intact() { Ok(()) } else { Err(DropReason::OuterUdpChecksum) }
 }

@@ -5,7 +5,7 @@
 
 use core::net::Ipv4Addr;
 
-use super::parse::{is_forwardable, is_unicast};
+use super::parse::{is_forwardable_v4, is_unicast_v4};
 use super::scout::Shape;
 use super::{Path, Verdict};
 use crate::drops::DropReason;
@@ -15,10 +15,10 @@ impl Path<'_> {
     /// A VXLAN packet whose inner source is not behind the node that sent it.
     #[inline(never)]
     pub(super) fn refuse_sender(&self, id: OverlayId, from: Ipv4Addr) -> Option<Verdict> {
-        if !is_unicast(from) || self.tables.vteps().is_ours(from) {
+        if !is_unicast_v4(from) || self.tables.vteps().is_ours(from.into()) {
             return Some(Verdict::Drop(DropReason::OuterMartian));
         }
-        if self.tables.peer_by_source(id, from).is_none() {
+        if self.tables.peer_by_source(id, from.into()).is_none() {
             return Some(Verdict::Drop(DropReason::UnknownPeer));
         }
         let checked = self.tables.overlay(id).is_some_and(|overlay| overlay.source_check);
@@ -35,6 +35,6 @@ impl Path<'_> {
     /// careful path, which counts such; so is one with an outer checksum, for which it may have to be dropped first.
     #[inline(always)]
     pub(super) fn refuse_route(&self, dst: Ipv4Addr, shape: Shape) -> Option<Verdict> {
-        (!shape.has(Shape::UNSETTLED) && is_forwardable(dst)).then_some(Verdict::Drop(DropReason::NoRoute))
+        (!shape.has(Shape::UNSETTLED) && is_forwardable_v4(dst)).then_some(Verdict::Drop(DropReason::NoRoute))
     }
 }

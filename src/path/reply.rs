@@ -2,28 +2,40 @@
 //!
 //! An answer is made in the chunk of the packet that asked for it, and goes back the way that packet came.
 
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use zerocopy::byteorder::network_endian::U16;
+use zerocopy::byteorder::network_endian::{U16, U32};
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::forward::{header_mut, push_ethernet, push_outer};
+use super::forward::{Payload, push_ethernet, push_outer, put};
 use super::parse::Ip;
 use super::{Origin, Path, Verdict};
 use crate::drops::DropReason;
 use crate::wire::checksum::{self, Sum};
 use crate::wire::ipv4::protocol;
-use crate::wire::{Ethernet, Icmp, Ipv4, Packet, icmp, ipv4};
+use crate::wire::{Ethernet, Icmp, Icmpv6, IpHeader, Ipv4, Ipv6, Packet, icmp, icmpv6, ipv4, ipv6};
 
 /// Octets of the offending packet that an error quotes: as many as fit 576 bytes (RFC 1812 §4.3.2.3).
-const QUOTE: usize = 576 - ipv4::LEN - icmp::LEN;
+const QUOTE_V4: usize = 576 - ipv4::LEN - icmp::LEN;
+/// As many as fit the least MTU of IPv6 (RFC 4443 §2.4(c)).
+const QUOTE_V6: usize = LEAST_MTU as usize - ipv6::LEN - icmpv6::LEN;
+/// The least MTU of a link that carries IPv6 (RFC 8200 §5); no sender obeys a smaller one (RFC 8201 §4).
+const LEAST_MTU: u16 = 1280;
 /// Hop count of what we send ourselves (RFC 1700).
 const TTL: u8 = 64;
 /// TOS of ICMP errors: internetwork control (RFC 1812 §4.3.2.5).
 const TOS: u8 = 6 << 5;
 
+/// What an ICMP error says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Complaint {
+    TimeExceeded,
+    /// The largest packet that would pass.
+    TooBig(u16),
+}
+
 impl Path<'_> {
-    /// The packet's TTL ran out (RFC 1812 §5.3.1).
+    /// The packet's TTL ran out (RFC 1812 §5.3.1, RFC 4443 §3.3).
     #[cold]
     pub(super) fn time_exceeded(
         &mut self,
@@ -31,11 +43,11 @@ impl Path<'_> {
         ip: &Ip,
         pkt: &mut Packet<'_>,
     ) -> Result<Verdict, DropReason> {
-        self.error(origin, ip, (icmp::TIME_EXCEEDED, 0, 0), pkt).unwrap_or(Err(DropReason::TtlExpired))
+        self.error(origin, ip, Complaint::TimeExceeded, pkt).unwrap_or(Err(DropReason::TtlExpired))
     }
 
     /// The packet exceeds the MTU of its way out: if it may not be fragmented its sender learns the true limit
-    /// (RFC 1191 §4). If it may, it is dropped: inner fragmentation is not done.
+    /// (RFC 1191 §4, RFC 8201 §4). If it may, it is dropped: inner fragmentation is not done.
     #[cold]
     pub(super) fn too_big(
         &mut self,
@@ -44,30 +56,35 @@ impl Path<'_> {
         mtu: u16,
         pkt: &mut Packet<'_>,
     ) -> Result<Verdict, DropReason> {
-        if !header_mut(pkt).is_some_and(|h| h.dont_fragment()) {
+        let may_be_fragmented = IpHeader::of(pkt.bytes_mut()).is_none_or(|h| h.may_be_fragmented());
+        let hopeless = ip.src.is_ipv6() && ip.total_len <= LEAST_MTU;
+        if may_be_fragmented || hopeless {
             return Err(DropReason::TooBig);
         }
-        let message = (icmp::UNREACHABLE, icmp::FRAGMENTATION_NEEDED, mtu);
-        self.error(origin, ip, message, pkt).unwrap_or(Err(DropReason::TooBig))
+        self.error(origin, ip, Complaint::TooBig(mtu), pkt).unwrap_or(Err(DropReason::TooBig))
     }
 
-    /// A packet for the gateway itself: echo requests are answered (RFC 1812 §4.3.3.6), all else is dropped.
+    /// A packet for the gateway itself: echo requests are answered (RFC 1812 §4.3.3.6, RFC 4443 §4.2), all else is
+    /// dropped.
     #[cold]
     pub(super) fn answer(&mut self, origin: Origin, ip: &Ip, pkt: &mut Packet<'_>) -> Result<Verdict, DropReason> {
-        if ip.protocol != protocol::ICMP || ip.fragment || usize::from(ip.header_len) != ipv4::LEN {
+        if ip.fragment {
             return Err(DropReason::NotForUs);
         }
         let payload = pkt.bytes_mut().get_mut(ip.payload()).unwrap_or_default();
-        let Ok((message, _)) = Icmp::mut_from_prefix(payload) else { return Err(DropReason::NotForUs) };
-        if (message.kind, message.code) != (icmp::ECHO, 0) {
-            return Err(DropReason::NotForUs);
-        }
-        // Patched, not computed anew: a message that was damaged on its way stays recognisably so.
-        message.checksum = checksum::update(message.checksum, [icmp::ECHO, 0], [icmp::ECHO_REPLY, 0]);
-        message.kind = icmp::ECHO_REPLY;
-        let header = Header { src: ip.dst, dst: ip.src, tos: ip.tos, len: ip.total_len };
-        if let Some(room) = header_mut(pkt) {
-            *room = header.build();
+        let header = match (ip.protocol, ip.src, ip.dst) {
+            (protocol::ICMP, IpAddr::V4(from), IpAddr::V4(to)) if usize::from(ip.header_len) == ipv4::LEN => {
+                echo(payload, icmp::ECHO, icmp::ECHO_REPLY)?;
+                Header::V4(header_v4(to, from, ip.tos, ip.total_len))
+            }
+            (protocol::ICMPV6, IpAddr::V6(from), IpAddr::V6(to)) if usize::from(ip.header_len) == ipv6::LEN => {
+                echo(payload, icmpv6::ECHO, icmpv6::ECHO_REPLY)?;
+                Header::V6(header_v6(to, from, ip.tos, ip.payload().len() as u16))
+            }
+            _ => return Err(DropReason::NotForUs),
+        };
+        if let Some(room) = pkt.bytes_mut().get_mut(..header.bytes().len()) {
+            room.copy_from_slice(header.bytes());
         }
         self.send_back(origin, pkt)
     }
@@ -78,93 +95,146 @@ impl Path<'_> {
         &mut self,
         origin: Origin,
         ip: &Ip,
-        (kind, code, second): (u8, u8, u16),
+        what: Complaint,
         pkt: &mut Packet<'_>,
     ) -> Option<Result<Verdict, DropReason>> {
-        let src = self.own_address(origin)?;
-        if !deserves_error(ip, pkt.bytes()) || !self.memory.limiter.allow(bucket(origin, kind), self.now) {
+        let own = self.own_address(origin, ip.src)?;
+        if !deserves_error(ip, pkt.bytes()) || !self.memory.limiter.allow(bucket(origin, what), self.now) {
             return None;
         }
-        pkt.truncate(QUOTE);
-        let mut message = Icmp { kind, code, checksum: [0; 2], first: U16::ZERO, second: U16::new(second) };
-        message.checksum = Sum::ZERO.bytes(message.as_bytes()).bytes(pkt.bytes()).checksum();
-        let Ok(room) = pkt.prepend::<{ icmp::LEN }>() else { return Some(Err(DropReason::NoHeadroom)) };
-        room.copy_from_slice(message.as_bytes());
-        let header = Header { src, dst: ip.src, tos: TOS, len: (pkt.len() + ipv4::LEN) as u16 };
-        let Ok(room) = pkt.prepend::<{ ipv4::LEN }>() else { return Some(Err(DropReason::NoHeadroom)) };
-        room.copy_from_slice(header.build().as_bytes());
-        Some(self.send_back(origin, pkt))
+        let made = match (own, ip.src) {
+            (IpAddr::V4(own), IpAddr::V4(to)) => error_v4(own, to, what, pkt),
+            (IpAddr::V6(own), IpAddr::V6(to)) => error_v6(own, to, what, pkt),
+            _ => return None,
+        };
+        Some(made.and_then(|()| self.send_back(origin, pkt)))
     }
 
     /// Gives an answer the headers that lead it back to where the question came from.
     fn send_back(&self, origin: Origin, pkt: &mut Packet<'_>) -> Result<Verdict, DropReason> {
+        let payload = Payload::of(pkt);
         match origin {
             Origin::Access { port, sender } => {
                 let own = self.tables.port(port).ok_or(DropReason::NoNeighbour)?.mac;
-                push_ethernet(&Ethernet::ipv4(sender, own), pkt)?;
+                push_ethernet(&payload.link(Ethernet::ipv4(sender, own)), pkt)?;
                 Ok(Verdict::Reply(port))
             }
             Origin::Overlay { peer, .. } => {
-                let way = self.tables.peer(peer).and_then(|p| p.way.as_ref()).ok_or(DropReason::NoNeighbour)?;
-                let tos = header_mut(pkt).map_or(0, |ip| ip.tos);
-                push_outer(way, tos, pkt)?;
-                Ok(Verdict::Reply(way.port))
+                let peer = self.tables.peer(peer).ok_or(DropReason::NoNeighbour)?;
+                push_outer(peer, payload, pkt).map(Verdict::Reply)
             }
         }
     }
 
-    /// The address from which the gateway speaks to the packet's sender.
-    fn own_address(&self, origin: Origin) -> Option<Ipv4Addr> {
+    /// The address from which the gateway speaks to a sender there.
+    fn own_address(&self, origin: Origin, sender: IpAddr) -> Option<IpAddr> {
         match origin {
-            Origin::Access { port, .. } => self.tables.port(port)?.address,
-            Origin::Overlay { overlay, .. } => match self.tables.overlay(overlay)?.address? {
-                core::net::IpAddr::V4(a) => Some(a),
-                core::net::IpAddr::V6(_) => None,
-            },
+            Origin::Access { port, .. } => self.tables.port(port)?.addresses.like(sender),
+            Origin::Overlay { overlay, .. } => self.tables.overlay(overlay)?.addresses.like(sender),
         }
     }
 }
 
 /// Whose share of errors this one is taken from: the sender's as far as it is known, by kind.
-fn bucket(origin: Origin, kind: u8) -> usize {
+fn bucket(origin: Origin, what: Complaint) -> usize {
     let who = match origin {
         Origin::Access { port, .. } => usize::from(port.0) << 1,
         Origin::Overlay { peer, .. } => (peer.0 as usize) << 1 | 1,
     };
-    who << 1 | usize::from(kind == icmp::UNREACHABLE)
+    who << 1 | usize::from(what != Complaint::TimeExceeded)
 }
 
-/// RFC 1122 §3.2.2: no error about an ICMP error or about a fragment other than the first. (Group, broadcast and
-/// unspecified addresses were dropped as martians before.)
+/// RFC 1122 §3.2.2, RFC 4443 §2.4(e): no error about an ICMP error or about a fragment other than the first. (Group,
+/// broadcast and unspecified addresses were dropped as martians before.)
 fn deserves_error(ip: &Ip, packet: &[u8]) -> bool {
-    let later = Ipv4::ref_from_prefix(packet).is_ok_and(|(h, _)| h.is_later_fragment());
-    let kind = packet.get(usize::from(ip.header_len)).copied();
-    !later && (ip.protocol != protocol::ICMP || kind.is_some_and(|k| !icmp::is_error(k)))
+    let is_error = match ip.protocol {
+        protocol::ICMP if ip.src.is_ipv4() => icmp::is_error,
+        protocol::ICMPV6 if ip.src.is_ipv6() => icmpv6::is_error,
+        _ => return !ip.later,
+    };
+    !ip.later && packet.get(usize::from(ip.header_len)).is_some_and(|kind| !is_error(*kind))
 }
 
-struct Header {
-    src: Ipv4Addr,
-    dst: Ipv4Addr,
-    tos: u8,
-    len: u16,
+/// Turns an echo request into its reply. The sum over the addresses stays as it is when they change places; and the
+/// checksum is patched, not computed anew: a message that was damaged on its way stays recognisably so.
+fn echo(message: &mut [u8], request: u8, reply: u8) -> Result<(), DropReason> {
+    let Ok((header, _)) = Icmp::mut_from_prefix(message) else { return Err(DropReason::NotForUs) };
+    if (header.kind, header.code) != (request, 0) {
+        return Err(DropReason::NotForUs);
+    }
+    header.checksum = checksum::update(header.checksum, [request, 0], [reply, 0]);
+    header.kind = reply;
+    Ok(())
+}
+
+fn error_v4(own: Ipv4Addr, to: Ipv4Addr, what: Complaint, pkt: &mut Packet<'_>) -> Result<(), DropReason> {
+    let (kind, code, mtu) = match what {
+        Complaint::TimeExceeded => (icmp::TIME_EXCEEDED, 0, 0),
+        Complaint::TooBig(mtu) => (icmp::UNREACHABLE, icmp::FRAGMENTATION_NEEDED, mtu),
+    };
+    pkt.truncate(QUOTE_V4);
+    let mut message = Icmp { kind, code, checksum: [0; 2], first: U16::ZERO, second: U16::new(mtu) };
+    message.checksum = Sum::ZERO.bytes(message.as_bytes()).bytes(pkt.bytes()).checksum();
+    let len = (pkt.len() + icmp::LEN + ipv4::LEN) as u16;
+    put::<{ icmp::LEN }>(message.as_bytes(), pkt)?;
+    put::<{ ipv4::LEN }>(header_v4(own, to, TOS, len).as_bytes(), pkt)
+}
+
+fn error_v6(own: Ipv6Addr, to: Ipv6Addr, what: Complaint, pkt: &mut Packet<'_>) -> Result<(), DropReason> {
+    let (kind, mtu) = match what {
+        Complaint::TimeExceeded => (icmpv6::TIME_EXCEEDED, 0),
+        Complaint::TooBig(mtu) => (icmpv6::PACKET_TOO_BIG, u32::from(mtu.max(LEAST_MTU))),
+    };
+    pkt.truncate(QUOTE_V6);
+    let header = header_v6(own, to, TOS, (pkt.len() + icmpv6::LEN) as u16);
+    let mut message = Icmpv6 { kind, code: 0, checksum: [0; 2], rest: U32::new(mtu) };
+    message.checksum = message.sum(header.addresses(), pkt.bytes());
+    put::<{ icmpv6::LEN }>(message.as_bytes(), pkt)?;
+    put::<{ ipv6::LEN }>(header.as_bytes(), pkt)
+}
+
+enum Header {
+    V4(Ipv4),
+    V6(Ipv6),
 }
 
 impl Header {
-    /// The header of a packet of ours: ICMP, not to be fragmented.
-    fn build(&self) -> Ipv4 {
-        let mut ip = Ipv4 {
-            version_ihl: 0x45,
-            tos: self.tos,
-            total_len: U16::new(self.len),
-            id: U16::ZERO, // RFC 6864 §4.1: atomic datagrams need none
-            flags_offset: U16::new(0x4000),
-            ttl: TTL,
-            protocol: protocol::ICMP,
-            checksum: [0; 2],
-            src: self.src.octets(),
-            dst: self.dst.octets(),
-        };
-        ip.checksum = Sum::ZERO.bytes(ip.as_bytes()).checksum();
-        ip
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::V4(ip) => ip.as_bytes(),
+            Self::V6(ip) => ip.as_bytes(),
+        }
     }
+}
+
+/// The header of a packet of ours, of `len` bytes with this header: ICMP, not to be fragmented.
+fn header_v4(src: Ipv4Addr, dst: Ipv4Addr, tos: u8, len: u16) -> Ipv4 {
+    let mut ip = Ipv4 {
+        version_ihl: ipv4::PLAIN,
+        tos,
+        total_len: U16::new(len),
+        id: U16::ZERO, // RFC 6864 §4.1: atomic datagrams need none
+        flags_offset: U16::new(0x4000),
+        ttl: TTL,
+        protocol: protocol::ICMP,
+        checksum: [0; 2],
+        src: src.octets(),
+        dst: dst.octets(),
+    };
+    ip.checksum = Sum::ZERO.bytes(ip.as_bytes()).checksum();
+    ip
+}
+
+/// The same for IPv6; `len` counts what follows this header.
+fn header_v6(src: Ipv6Addr, dst: Ipv6Addr, class: u8, len: u16) -> Ipv6 {
+    let mut ip = Ipv6 {
+        version_class_label: ipv6::PLAIN,
+        payload_len: U16::new(len),
+        next_header: protocol::ICMPV6,
+        hop_limit: TTL,
+        src: src.octets(),
+        dst: dst.octets(),
+    };
+    ip.set_traffic_class(class);
+    ip
 }

@@ -4,6 +4,7 @@ use core::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 pub mod action;
+pub mod addresses;
 pub mod cache;
 pub mod changes;
 pub mod fib;
@@ -19,11 +20,12 @@ pub mod sources;
 pub mod vteps;
 
 pub use action::{Action, Packed, PackedPair};
+pub use addresses::Addresses;
 pub use cache::{Domain, FlowCache, Seat};
 pub use fib::{Fib, FibWriter};
 pub use ids::{HopId, OverlayId, PeerId, PortId};
 pub use overlay::{Dscp, Overlay};
-pub use peer::{NextHop, Peer, PortFacts, Way};
+pub use peer::{NextHop, OuterHeader, Peer, PortFacts, Way};
 pub use prefix_map::PrefixMap;
 pub use vteps::{Miss, VtepKey, Vteps};
 
@@ -109,11 +111,7 @@ impl Tables {
     /// The overlay of the peer that an action names, if it names one.
     #[inline]
     pub fn overlay_of(&self, advice: Packed) -> Option<&Overlay> {
-        let id = match self.senders.overlay(advice.peer_row()) {
-            Some(id) => id,
-            None => self.peer_of(advice)?.overlay,
-        };
-        self.overlay(id)
+        self.overlay(self.senders.overlay(advice.peer_row())?)
     }
 
     /// A peer.
@@ -143,8 +141,8 @@ impl Tables {
 
     /// The peer of an overlay that sends from `source`.
     #[inline]
-    pub fn peer_by_source(&self, overlay: OverlayId, source: Ipv4Addr) -> Option<PeerId> {
-        self.sources.get(overlay, source.into())
+    pub fn peer_by_source(&self, overlay: OverlayId, source: IpAddr) -> Option<PeerId> {
+        self.sources.get(overlay, source)
     }
 
     /// A native next hop.
@@ -304,9 +302,11 @@ mod tests {
         w.publish();
         let prefix: Prefix = "10.1.0.0/16".parse().unwrap();
         let vtep = IpAddr::from([192, 0, 2, 11]);
-        let peer = |n| Some(Peer { overlay: OverlayId(0), vtep, mac: Mac([2, 0, 0, 0, 0, n]), way: None });
+        let peer = |n| {
+            Some(Peer { overlay: OverlayId(0), vtep, mac: Mac([2, 0, 0, 0, 0, n]), zero_checksum: false, way: None })
+        };
         let hop = |n| Some(NextHop { port: PortId(0), addr: [10, 0, 0, n].into(), way: None });
-        let ports = |n| vec![PortFacts { mac: Mac([2, 0, 0, 0, 1, n]), address: None }];
+        let ports = |n| vec![PortFacts { mac: Mac([2, 0, 0, 0, 1, n]), addresses: Addresses::default(), proxy: false }];
         type Edit<'a> = &'a dyn Fn(&mut TablesWriter);
         let edits: [Edit<'_>; 9] = [
             &|w| w.set_peer(PeerId(3), peer(1)),

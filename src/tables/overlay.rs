@@ -2,6 +2,7 @@
 
 use core::net::IpAddr;
 
+use super::Addresses;
 use crate::wire::{Mac, Mtu, Vni};
 
 /// How the DSCP of the outer header is chosen (RFC 2983).
@@ -26,12 +27,15 @@ pub struct Overlay {
     pub local: IpAddr,
     /// Our VTEP MAC: inner destination of what we take, inner source of what we send.
     pub mac: Mac,
-    /// The gateway's own address inside the overlay, from which it answers and reports errors.
-    pub address: Option<IpAddr>,
+    /// The gateway's own addresses inside the overlay, from which it answers and reports errors.
+    pub addresses: Addresses,
     /// Largest inner IP packet; when absent the underlay's MTU less the encapsulation decides alone.
     pub mtu: Option<Mtu>,
     /// Outer DSCP.
     pub dscp: Dscp,
     /// Drop inner packets whose source address is not routed to the peer that sent them.
     pub source_check: bool,
+    /// Over IPv6, send no outer UDP checksum, and take packets without one (RFC 6935, 6936), unless a peer is said to
+    /// be otherwise. Over IPv4 none is sent, and none is asked for, in any case (RFC 7348 §5).
+    pub zero_checksum: bool,
 }

@@ -1,10 +1,9 @@
 //! Where packets go: remote VTEPs, native next hops, and the ports they are reached by.
 
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::IpAddr;
 
-use super::{OverlayId, PortId};
-use crate::wire::outer::OuterV4;
-use crate::wire::{Ethernet, Mac};
+use super::{Addresses, OverlayId, PortId};
+use crate::wire::{Ethernet, Mac, OuterV4, OuterV6};
 
 /// One remote VTEP of one overlay.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -15,6 +14,8 @@ pub struct Peer {
     pub vtep: IpAddr,
     /// Its VTEP MAC.
     pub mac: Mac,
+    /// Over IPv6, neither it nor we need send an outer UDP checksum (RFC 6936).
+    pub zero_checksum: bool,
     /// How to reach it; `None` while the kernel knows no next hop that answers.
     pub way: Option<Way>,
 }
@@ -22,7 +23,7 @@ pub struct Peer {
 impl Peer {
     /// Does what arrives from `source` in this overlay come from this peer?
     #[inline]
-    pub fn sends(&self, overlay: OverlayId, source: Ipv4Addr) -> bool {
+    pub fn sends(&self, overlay: OverlayId, source: IpAddr) -> bool {
         self.overlay == overlay && self.vtep == source
     }
 }
@@ -33,12 +34,21 @@ pub struct Way {
     /// The underlay port.
     pub port: PortId,
     /// The prebuilt headers.
-    pub header: OuterV4,
+    pub header: OuterHeader,
     /// Bits of the inner TOS octet that are copied to the outer one: ECN always (RFC 6040 §4.1, normal mode), DSCP
     /// in the uniform model (RFC 2983).
     pub tos_mask: u8,
     /// Largest inner IP packet, in bytes.
     pub mtu: u16,
+}
+
+/// Prebuilt headers of either family.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum OuterHeader {
+    /// Over IPv4.
+    V4(OuterV4),
+    /// Over IPv6. It is longer, and not to make the rows of all others longer.
+    V6(Box<OuterV6>),
 }
 
 /// One neighbour on an access port.
@@ -48,7 +58,7 @@ pub struct NextHop {
     pub port: PortId,
     /// Its address.
     pub addr: IpAddr,
-    /// Its Ethernet header and the largest packet in bytes; `None` while it does not answer.
+    /// Its Ethernet header, that of IPv4 packets, and the largest packet in bytes; `None` while it does not answer.
     pub way: Option<(Ethernet, u16)>,
 }
 
@@ -57,6 +67,8 @@ pub struct NextHop {
 pub struct PortFacts {
     /// Its MAC address.
     pub mac: Mac,
-    /// The address from which ICMP errors are sent to plain senders.
-    pub address: Option<Ipv4Addr>,
+    /// The addresses from which ICMP errors are sent to plain senders.
+    pub addresses: Addresses,
+    /// An access port that answers ARP and neighbour solicitations in the place of pods.
+    pub proxy: bool,
 }

@@ -9,8 +9,10 @@ use super::OverlayId;
 #[derive(Clone, Default, Debug)]
 pub struct Senders(Arc<[u64]>);
 
-/// A row without a peer, or whose peer sends no IPv4: no [`word`] is that large.
+/// A row without a peer: no [`word`] is that large.
 const NOBODY: u64 = u64::MAX;
+/// Set where the peer sends IPv6, whose address has no room here: then whoever asks has to look at the peer.
+const V6: u64 = 1 << 48;
 
 #[inline(always)]
 const fn word(overlay: OverlayId, source: Ipv4Addr) -> u64 {
@@ -18,17 +20,17 @@ const fn word(overlay: OverlayId, source: Ipv4Addr) -> u64 {
 }
 
 impl Senders {
-    /// Does what arrives from `source` in this overlay come from the peer of this row?
+    /// Does what arrives from `source` in this overlay come from the peer of this row? Not if it sends IPv6.
     #[inline(always)]
     pub fn is(&self, row: u32, overlay: OverlayId, source: Ipv4Addr) -> bool {
         self.0.get(row as usize) == Some(&word(overlay, source))
     }
 
-    /// The overlay of the peer of this row, if there is one and it sends IPv4.
+    /// The overlay of the peer of this row, if there is one.
     #[inline]
     pub fn overlay(&self, row: u32) -> Option<OverlayId> {
         let word = *self.0.get(row as usize)?;
-        u16::try_from(word >> 32).ok().map(OverlayId)
+        (word != NOBODY).then_some(OverlayId((word >> 32) as u16))
     }
 
     /// Writes or clears a row.
@@ -41,7 +43,8 @@ impl Senders {
         }
         Arc::make_mut(&mut self.0)[row] = match sender {
             Some((overlay, IpAddr::V4(source))) => word(overlay, source),
-            _ => NOBODY,
+            Some((overlay, IpAddr::V6(_))) => word(overlay, Ipv4Addr::UNSPECIFIED) | V6,
+            None => NOBODY,
         };
     }
 }
@@ -63,6 +66,8 @@ mod tests {
         assert!(!senders.is(7, green, there) && !senders.is(u32::MAX, blue, here), "nobody is there");
         senders.set(6, Some((green, IpAddr::from([0u16; 8]))));
         senders.set(5, None);
+        assert_eq!((senders.overlay(5), senders.overlay(6), before.overlay(5)), (None, Some(green), Some(blue)));
+        assert!(!senders.is(6, green, Ipv4Addr::UNSPECIFIED), "an IPv6 sender is no IPv4 address");
         assert!(!senders.is(6, green, there) && !senders.is(5, blue, here) && before.is(5, blue, here));
     }
 }

@@ -1,6 +1,6 @@
 //! Which of our VTEPs a packet is for.
 
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::collections::HashMap;
 
 use super::hash::Keyed;
@@ -16,7 +16,7 @@ pub enum Miss {
     Vni,
 }
 
-/// Address, UDP port and VNI of an overlay's end, as they lie on the wire.
+/// Address, UDP port and VNI of an overlay's end over IPv4, as they lie on the wire.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
 pub struct VtepKey {
     local: [u8; 4],
@@ -56,38 +56,47 @@ impl VtepKey {
 #[derive(Debug, Default)]
 pub struct Vteps {
     overlays: HashMap<VtepKey, OverlayId, Keyed>,
-    ends: Vec<(Ipv4Addr, u16)>,
+    overlays_v6: HashMap<(Ipv6Addr, u16, Vni), OverlayId, ahash::RandomState>,
+    ends: Vec<(IpAddr, u16)>,
 }
 
 impl Vteps {
-    /// The triples of all overlays over IPv4.
+    /// The triples of all overlays.
     pub fn of(overlays: &[Overlay]) -> Self {
         let mut vteps = Self::default();
         for (id, overlay) in overlays.iter().enumerate() {
-            let IpAddr::V4(local) = overlay.local else { continue };
-            let key = VtepKey::v4(local, overlay.udp_port, overlay.vni);
-            vteps.overlays.insert(key, OverlayId(id as u16));
-            if !vteps.ends.contains(&(local, overlay.udp_port)) {
-                vteps.ends.push((local, overlay.udp_port));
+            let (id, port, vni) = (OverlayId(id as u16), overlay.udp_port, overlay.vni);
+            match overlay.local {
+                IpAddr::V4(local) => vteps.overlays.insert(VtepKey::v4(local, port, vni), id),
+                IpAddr::V6(local) => vteps.overlays_v6.insert((local, port, vni), id),
+            };
+            if !vteps.ends.contains(&(overlay.local, port)) {
+                vteps.ends.push((overlay.local, port));
             }
         }
         vteps
     }
 
-    /// The overlay a packet belongs to.
+    /// The overlay a packet over IPv4 belongs to.
     #[inline]
     pub fn find(&self, key: VtepKey) -> Option<OverlayId> {
         self.overlays.get(&key).copied()
     }
 
+    /// The overlay a packet over IPv6 belongs to.
+    #[inline]
+    pub fn find_v6(&self, local: Ipv6Addr, udp_port: u16, vni: Vni) -> Option<OverlayId> {
+        self.overlays_v6.get(&(local, udp_port, vni)).copied()
+    }
+
     /// Which part of a triple that was not found is unknown.
     #[cold]
-    pub fn why_not(&self, local: Ipv4Addr, udp_port: u16) -> Miss {
+    pub fn why_not(&self, local: IpAddr, udp_port: u16) -> Miss {
         if self.ends.contains(&(local, udp_port)) { Miss::Vni } else { Miss::Vtep }
     }
 
     /// True for an address that is one of our VTEPs.
-    pub fn is_ours(&self, addr: Ipv4Addr) -> bool {
+    pub fn is_ours(&self, addr: IpAddr) -> bool {
         self.ends.iter().any(|(local, _)| *local == addr)
     }
 }

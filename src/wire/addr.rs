@@ -45,6 +45,12 @@ impl Mac {
 
     const EXPECTED: &'static str = "a MAC address (six hex octets, such as 02:00:00:00:00:01)";
 
+    /// The group address that stands for an IPv6 multicast address (RFC 2464 §7).
+    pub const fn of_group(group: Ipv6Addr) -> Self {
+        let [.., a, b, c, d] = group.octets();
+        Self([0x33, 0x33, a, b, c, d])
+    }
+
     /// The address in one word, its first octet lowest.
     #[inline]
     pub const fn word(self) -> u64 {
@@ -288,6 +294,7 @@ mod tests {
             let e = bad.parse::<Mac>().unwrap_err();
             assert!(e.to_string().contains("six hex octets"), "{bad}: {e}");
         }
+        assert_eq!(Mac::of_group("ff02::1:ff00:809".parse().unwrap()), Mac([0x33, 0x33, 0xff, 0, 8, 9]));
         assert!(Mac::BROADCAST.is_multicast() && !Mac::BROADCAST.is_station() && !Mac::ZERO.is_station());
     }
 

@@ -3,6 +3,8 @@
 //! All sums are taken over 16-bit words *as they lie in memory*. RFC 1071 §2(B): the one's complement sum does not
 //! depend on byte order as long as load and store agree, so nothing is swapped on the way.
 
+use core::net::IpAddr;
+
 /// A one's complement sum in progress, not yet folded or complemented.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Sum(u64);
@@ -124,6 +126,15 @@ pub fn pseudo_v6(addresses: &[u8; 32], protocol: u8, length: u16) -> Sum {
     Sum::ZERO.bytes(addresses).value(u16::from(protocol)).value(length)
 }
 
+/// The pseudo-header of either family, from its parts.
+pub fn pseudo(src: IpAddr, dst: IpAddr, protocol: u8, length: u16) -> Sum {
+    let address = |sum: Sum, address| match address {
+        IpAddr::V4(a) => sum.bytes(&a.octets()),
+        IpAddr::V6(a) => sum.bytes(&a.octets()),
+    };
+    address(address(Sum::ZERO, src), dst).value(u16::from(protocol)).value(length)
+}
+
 /// The checksum after one 16-bit word of the data changed from `old` to `new` (RFC 1624 §3, equation 3:
 /// HC' = ~(~HC + ~m + m')). All in memory order.
 #[inline]
@@ -156,6 +167,16 @@ mod tests {
     fn rfc_1624_example_of_section_4() {
         // HC = 0xDD2F, m = 0x5555, m' = 0x3285 → HC' = 0x0000
         assert_eq!(update([0xdd, 0x2f], [0x55, 0x55], [0x32, 0x85]), [0x00, 0x00]);
+    }
+
+    #[test]
+    fn a_pseudo_header_is_the_same_however_it_is_given() {
+        let (a, b) = ([10, 0, 0, 1], [192, 168, 255, 254]);
+        let both = [10, 0, 0, 1, 192, 168, 255, 254];
+        assert_eq!(pseudo(a.into(), b.into(), 17, 999).fold(), pseudo_v4(&both, 17, 999).fold());
+        let (a, b): ([u8; 16], [u8; 16]) = ([0xfd; 16], core::array::from_fn(|n| n as u8));
+        let both: [u8; 32] = [a, b].concat().try_into().unwrap();
+        assert_eq!(pseudo(a.into(), b.into(), 58, 0xffff).fold(), pseudo_v6(&both, 58, 0xffff).fold());
     }
 
     #[test]

@@ -72,6 +72,11 @@ impl Ethernet {
     pub const fn ipv4(dst: Mac, src: Mac) -> Self {
         Self { dst, src, ethertype: U16::from_bytes(IPV4.to_be_bytes()) }
     }
+
+    /// The header of an IPv6 packet (RFC 2464 §3).
+    pub const fn ipv6(dst: Mac, src: Mac) -> Self {
+        Self { dst, src, ethertype: U16::from_bytes(IPV6.to_be_bytes()) }
+    }
 }
 
 #[cfg(test)]

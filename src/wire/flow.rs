@@ -1,28 +1,75 @@
-//! The entropy of a flow: what the outer UDP source port is made of.
+//! The entropy of a flow: what the outer UDP source port is made of, and over IPv6 the flow label.
 
 use super::ipv4::{Ipv4, Words, protocol};
+use super::ipv6::{Ipv6, Upper};
 
 /// First port of the range that RFC 7348 §5 recommends (RFC 6335: the dynamic ports), which ends at 65535.
 pub const FIRST_PORT: u16 = 49_152;
 
-/// The outer UDP source port of an inner IPv4 packet: a hash of its flow, the same for every packet of the flow.
+/// A hash of a flow: the same for every packet of it.
 ///
 /// Fragments are hashed by addresses and protocol alone, since only the first of them has ports: so all pieces of
 /// one datagram, and all fragmented datagrams between two hosts, share a path.
-#[inline]
-pub fn source_port_v4(ip: &Ipv4, payload: &[u8]) -> u16 {
-    let ports = match payload.first_chunk::<4>() {
-        Some(ports) if !ip.is_fragment() && has_ports(ip.protocol) => *ports,
-        _ => [0; 4],
-    };
-    source_port(ip.words(), ports)
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Flow(u64);
+
+impl Flow {
+    /// A flow with this hash: for tests.
+    pub const fn new(hash: u64) -> Self {
+        Self(hash)
+    }
+
+    /// The flow of an IPv4 packet, given the first four bytes of its payload if they are ports that count, zeroes
+    /// otherwise.
+    #[inline]
+    pub const fn of(ip: Words, ports: [u8; 4]) -> Self {
+        Self(mix(ip.addresses(), words(ports, ip.protocol())))
+    }
+
+    /// The flow of an IPv4 packet.
+    #[inline]
+    pub fn of_v4(ip: &Ipv4, payload: &[u8]) -> Self {
+        Self::of(ip.words(), ports(ip.protocol, ip.is_fragment(), payload))
+    }
+
+    /// The flow of an IPv6 packet whose upper-layer header, and what follows it, is `payload`. The sender's own flow label
+    /// has no part in it: a connection may change it (RFC 6437 §4 is no promise), and then packets would overtake.
+    pub fn of_v6(ip: &Ipv6, upper: &Upper, payload: &[u8]) -> Self {
+        let ports = ports(upper.protocol, upper.fragment, payload);
+        let pairs = ip.addresses().as_chunks::<16>().0;
+        let mut hash = words(ports, upper.protocol);
+        for pair in pairs {
+            let both = u128::from_le_bytes(*pair);
+            hash = mix(mix(both as u64, hash), (both >> 64) as u64);
+        }
+        Self(hash)
+    }
+
+    /// The outer UDP source port (RFC 7348 §5).
+    #[inline]
+    pub const fn port(self) -> u16 {
+        FIRST_PORT | (self.0 & 0x3fff) as u16
+    }
+
+    /// The outer flow label (RFC 6438 §3): 20 bits, of which hardly any makes the port.
+    #[inline]
+    pub const fn label(self) -> u32 {
+        (self.0 >> 32) as u32 & 0x000f_ffff
+    }
 }
 
-/// The same, given the first four bytes of the payload if they are ports that count, zeroes otherwise.
 #[inline]
-pub const fn source_port(ip: Words, ports: [u8; 4]) -> u16 {
-    let flow = mix(ip.addresses(), (u32::from_le_bytes(ports) as u64) << 8 | ip.protocol() as u64);
-    FIRST_PORT | (flow & 0x3fff) as u16
+const fn words(ports: [u8; 4], protocol: u8) -> u64 {
+    (u32::from_le_bytes(ports) as u64) << 8 | protocol as u64
+}
+
+/// The ports, if there are some that count.
+#[inline]
+fn ports(protocol: u8, fragment: bool, payload: &[u8]) -> [u8; 4] {
+    match payload.first_chunk::<4>() {
+        Some(ports) if !fragment && has_ports(protocol) => *ports,
+        _ => [0; 4],
+    }
 }
 
 /// Does the payload of this protocol begin with source and destination port?
@@ -43,7 +90,12 @@ const fn mix(a: u64, b: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::ipv6;
     use zerocopy::FromZeros;
+
+    fn source_port_v4(ip: &Ipv4, payload: &[u8]) -> u16 {
+        Flow::of_v4(ip, payload).port()
+    }
 
     fn ip(dst: u8, protocol: u8, flags_offset: u16) -> Ipv4 {
         let mut ip = Ipv4::new_zeroed();
@@ -73,6 +125,31 @@ mod tests {
         let later = source_port_v4(&ip(9, protocol::UDP, 0x00b9), &[9, 9, 9, 9]);
         assert_eq!(first, later);
         assert_ne!(first, source_port_v4(&ip(9, protocol::UDP, 0), &[1, 2, 3, 4]));
+    }
+
+    #[test]
+    fn ipv6_flows_spread_and_their_fragments_stay_together() {
+        let mut ip = Ipv6::new_zeroed();
+        (ip.src, ip.dst) = ([1; 16], [2; 16]);
+        let upper = |fragment| Upper { protocol: protocol::UDP, at: ipv6::LEN as u16, fragment, later: false };
+        let (mut by_port, mut by_label) = ([0u32; 64], [0u32; 64]);
+        for dst in 0..=255u8 {
+            ip.dst[15] = dst;
+            for port in 0..64u16 {
+                let flow = Flow::of_v6(&ip, &upper(false), &[port.to_be_bytes(), [0, 80]].concat());
+                by_port[usize::from(flow.port() - FIRST_PORT) / 256] += 1;
+                by_label[flow.label() as usize >> 14] += 1;
+            }
+        }
+        assert!(by_port.iter().chain(&by_label).all(|&n| n.abs_diff(256) < 96), "{by_port:?} {by_label:?}");
+        let of = |ip: &Ipv6, fragment, ports| Flow::of_v6(ip, &upper(fragment), ports);
+        assert_eq!(of(&ip, true, &[1, 2, 3, 4]), of(&ip, true, &[9; 4]));
+        assert_ne!(of(&ip, false, &[1, 2, 3, 4]), of(&ip, false, &[9; 4]));
+        let mut label = ip;
+        label.set_flow_label(77);
+        assert_eq!(of(&ip, false, &[1, 2]), of(&label, false, &[3]), "payloads without ports are legal");
+        let swapped = Ipv6 { src: ip.dst, dst: ip.src, ..ip };
+        assert_ne!(of(&ip, false, &[0; 4]), of(&swapped, false, &[0; 4]));
     }
 
     #[test]

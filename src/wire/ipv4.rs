@@ -21,6 +21,8 @@ pub mod protocol {
     pub const TCP: u8 = 6;
     /// RFC 768.
     pub const UDP: u8 = 17;
+    /// RFC 4443.
+    pub const ICMPV6: u8 = 58;
 }
 
 const DONT_FRAGMENT: u16 = 0x4000;

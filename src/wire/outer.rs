@@ -1,4 +1,5 @@
 //! The headers in front of an inner packet, as one block: what encapsulation writes and what a peer keeps prebuilt.
+//! [`OuterV6`](super::OuterV6) is the same over IPv6.
 
 use core::net::Ipv4Addr;
 
@@ -28,13 +29,13 @@ pub struct OuterV4 {
 pub const LEN_V4: usize = size_of::<OuterV4>();
 const _: () = assert!(LEN_V4 == 64);
 
-/// What a prebuilt header is made of.
+/// What a prebuilt header is made of; `A` is two addresses of the outer family.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Ends {
+pub struct Ends<A> {
     /// Outer Ethernet: the underlay next hop's address, then our port's.
     pub link: (Mac, Mac),
     /// Outer IP: the remote VTEP, then ours.
-    pub vtep: (Ipv4Addr, Ipv4Addr),
+    pub vtep: A,
     /// Inner Ethernet: the remote VTEP's address, then ours.
     pub inner: (Mac, Mac),
     /// UDP destination port.
@@ -45,10 +46,18 @@ pub struct Ends {
     pub dscp: u8,
 }
 
+impl Ends<()> {
+    /// The same, of a header from `local` to `remote`.
+    pub fn between<A>(self, remote: A, local: A) -> Ends<(A, A)> {
+        let Self { link, vtep: (), inner, udp_port, vni, dscp } = self;
+        Ends { link, vtep: (remote, local), inner, udp_port, vni, dscp }
+    }
+}
+
 impl OuterV4 {
     /// The header block for packets of no length at all: lengths are zero, and the IP checksum is the one that fits
     /// them, so that [`OuterV4::stamp`] need only add what differs.
-    pub fn prebuilt(ends: &Ends) -> Self {
+    pub fn prebuilt(ends: &Ends<(Ipv4Addr, Ipv4Addr)>) -> Self {
         let mut ip = Ipv4 {
             version_ihl: 0x45,
             tos: ends.dscp << 2,

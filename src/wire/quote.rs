@@ -6,27 +6,16 @@
 
 use core::net::{IpAddr, Ipv6Addr};
 
-use zerocopy::byteorder::network_endian::U32;
-use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+use zerocopy::FromBytes;
 
 use super::checksum::{Sum, pseudo_v6};
+use super::flow::{self, Flow};
+use super::icmpv6::Icmpv6;
 use super::ipv4::{self, protocol};
-use super::{Ethernet, Icmp, Ipv4, Ipv6, Udp, Vxlan, eth, flow, icmp, ipv6, udp};
+use super::{Ethernet, Icmp, Ipv4, Ipv6, Udp, Vxlan, eth, icmp, icmpv6, ipv6, udp};
 
-/// Protocol number of ICMPv6 (RFC 4443).
-const ICMPV6: u8 = 58;
-/// Type of "packet too big". Its code is to be ignored (RFC 4443 §3.2).
-const PACKET_TOO_BIG: u8 = 2;
-
-/// Header of "packet too big".
-#[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C)]
-struct PacketTooBig {
-    kind: u8,
-    code: u8,
-    checksum: [u8; 2],
-    mtu: U32,
-}
+/// Bytes of a source and a destination port.
+const PORTS: usize = 4;
 
 /// Why a message cannot be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -109,8 +98,9 @@ impl<'a> TooBig<'a> {
     /// # Errors
     /// See [`Unreadable`].
     pub fn v6(message: &'a [u8], router: Ipv6Addr) -> Result<Self, Unreadable> {
-        let (header, quoted) = PacketTooBig::ref_from_prefix(message).map_err(|_| Unreadable::Malformed)?;
-        if header.kind != PACKET_TOO_BIG {
+        let (header, quoted) = Icmpv6::ref_from_prefix(message).map_err(|_| Unreadable::Malformed)?;
+        // RFC 4443 §3.2: the code is ignored
+        if header.kind != icmpv6::PACKET_TOO_BIG {
             return Err(Unreadable::Malformed);
         }
         let ip = Ipv6::ref_from_prefix(quoted).map_err(|_| Unreadable::Malformed)?.0;
@@ -119,10 +109,10 @@ impl<'a> TooBig<'a> {
         addresses[..16].copy_from_slice(&router.octets());
         addresses[16..].copy_from_slice(&ip.src);
         let len = u16::try_from(message.len()).map_err(|_| Unreadable::Malformed)?;
-        if !pseudo_v6(&addresses, ICMPV6, len).bytes(message).is_intact() {
+        if !pseudo_v6(&addresses, protocol::ICMPV6, len).bytes(message).is_intact() {
             return Err(Unreadable::Checksum);
         }
-        Ok(Self { router: router.into(), mtu: header.mtu.get(), quote: Quote::v6(quoted)? })
+        Ok(Self { router: router.into(), mtu: header.rest.get(), quote: Quote::v6(quoted)? })
     }
 }
 
@@ -179,7 +169,14 @@ impl Inside<'_> {
                 let ip = Ipv4::ref_from_prefix(self.packet).ok()?.0;
                 let payload = self.packet.get(ip.header_len()..)?;
                 let ports = flow::has_ports(ip.protocol) && !ip.is_fragment();
-                (!ports || payload.len() >= 4).then(|| flow::source_port_v4(ip, payload))
+                (!ports || payload.len() >= PORTS).then(|| Flow::of_v4(ip, payload).port())
+            }
+            eth::IPV6 => {
+                let ip = Ipv6::ref_from_prefix(self.packet).ok()?.0;
+                let upper = ip.upper(self.packet);
+                let payload = self.packet.get(usize::from(upper.at)..)?;
+                // a chain of extension headers ends for certain only where the quote goes on
+                (payload.len() >= PORTS).then(|| Flow::of_v6(ip, &upper, payload).port())
             }
             _ => None,
         }
@@ -225,9 +222,9 @@ pub(crate) mod tests {
 
     /// An ICMPv6 message: whom `quoted` is from is told by `router` that it was too big for `mtu`.
     pub(crate) fn message_v6(router: [u8; 16], mtu: u32, quoted: &[u8]) -> Vec<u8> {
-        let mut icmp = [&[PACKET_TOO_BIG, 0, 0, 0], &mtu.to_be_bytes()[..], quoted].concat();
+        let mut icmp = [&[icmpv6::PACKET_TOO_BIG, 0, 0, 0], &mtu.to_be_bytes()[..], quoted].concat();
         let addresses: [u8; 32] = [&router[..], &quoted[8..24]].concat().try_into().unwrap();
-        sign(pseudo_v6(&addresses, ICMPV6, icmp.len() as u16), &mut icmp, 2);
+        sign(pseudo_v6(&addresses, protocol::ICMPV6, icmp.len() as u16), &mut icmp, 2);
         icmp
     }
 

@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::{Vni, eth, ipv4, udp};
+use super::{Vni, eth, ipv4, ipv6, udp};
 
 /// Bytes of the header.
 pub const LEN: usize = size_of::<Vxlan>();
@@ -11,8 +11,17 @@ pub const LEN: usize = size_of::<Vxlan>();
 /// header. Underlay MTU less this is the largest inner packet.
 pub const OVERHEAD_V4: u16 = (ipv4::LEN + udp::LEN + LEN + eth::LEN) as u16;
 
+/// The same over IPv6.
+pub const OVERHEAD_V6: u16 = (ipv6::LEN + udp::LEN + LEN + eth::LEN) as u16;
+
 /// The flag that says that the VNI is valid.
 const I: u8 = 0x08;
+/// Flags that drafts gave to reserved bits: a group policy follows (draft-smith-vxlan-group-policy), or the number of
+/// another protocol than Ethernet (draft-ietf-nvo3-vxlan-gpe).
+const G: u8 = 0x80;
+const P: u8 = 0x04;
+/// What a Geneve header with an Ethernet frame has where VXLAN has reserved bits (RFC 8926 §3.4).
+const ETHERNET_BRIDGED: [u8; 2] = [0x65, 0x58];
 
 /// The header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -25,12 +34,23 @@ pub struct Vxlan {
 }
 
 impl Vxlan {
-    /// The bits that are not reserved.
-    pub const MASK: Self = Self { flags: I, reserved_1: [0; 3], vni: [0xff; 3], reserved_2: 0 };
+    /// All bits: the reserved ones, too, are 0 in all headers but odd ones, which are worth a closer look.
+    pub const MASK: Self = Self { flags: 0xff, reserved_1: [0xff; 3], vni: [0xff; 3], reserved_2: 0xff };
 
     /// The header of a packet of `vni`. RFC 7348 §5: I is 1, reserved bits are 0 when sent.
     pub const fn new(vni: Vni) -> Self {
         Self { flags: I, reserved_1: [0; 3], vni: vni.octets(), reserved_2: 0 }
+    }
+
+    /// Do reserved fields hold what somebody put there on purpose: a group policy, the number of another protocol, or
+    /// another header altogether? A flag alone says nothing, and is ignored (RFC 7348 §5).
+    #[inline]
+    pub const fn is_extended(&self) -> bool {
+        let [_, policy @ ..] = self.reserved_1;
+        let [_, protocol] = policy;
+        self.flags & G != 0 && !matches!(policy, [0, 0])
+            || self.flags & P != 0 && protocol != 0
+            || matches!(policy, ETHERNET_BRIDGED)
     }
 
     /// The VNI, unless the header says that it has none. RFC 7348 §5: I must be 1; reserved bits are ignored on
@@ -61,7 +81,7 @@ mod tests {
     #[test]
     fn header_bytes_are_those_of_the_rfc() {
         assert_eq!(Vxlan::new(Vni::new(0x0a0b0c).unwrap()).as_bytes(), [8, 0, 0, 0, 0x0a, 0x0b, 0x0c, 0]);
-        assert_eq!(OVERHEAD_V4, 50);
+        assert_eq!((OVERHEAD_V4, OVERHEAD_V6), (50, 70));
     }
 
     #[test]
@@ -76,6 +96,17 @@ mod tests {
                 32..56 => assert_eq!(seen, Some(1 ^ (1 << (55 - bit)))),
                 _ => assert_eq!(seen, Some(1), "bit {bit}"),
             }
+            assert!(!Vxlan::read_from_bytes(&bytes).unwrap().is_extended(), "bit {bit}: one alone says nothing");
         }
+    }
+
+    #[test]
+    fn what_others_put_into_reserved_fields_is_seen() {
+        let extended =
+            |bytes: [u8; 4]| Vxlan::read_from_bytes(&[&bytes[..], &[0, 0, 1, 0]].concat()).unwrap().is_extended();
+        assert!(extended([0x88, 0, 0, 7]) && extended([0x88, 0x48, 1, 0]), "group policy");
+        assert!(extended([0x0c, 0, 0, 3]), "another protocol");
+        assert!(extended([0x08, 0, 0x65, 0x58]), "Geneve with options of 32 octets");
+        assert!(!extended([0x88, 0x48, 0, 0]) && !extended([0x0c, 0, 3, 0]) && !extended([0xff, 0xff, 0, 0]));
     }
 }

@@ -3,6 +3,8 @@
 #![allow(dead_code, unreachable_pub, missing_docs)] // each test crate uses its own part
 
 pub mod frames;
+pub mod frames6;
+pub mod six;
 
 use frames::{Ip, Vxlan, ethernet};
 use selvedge::drops::{DropReason, Drops};
@@ -11,7 +13,8 @@ use selvedge::port::{Backing, MemPort, MemRings, Pool, Port, Umem};
 use selvedge::tables::handover::{Publisher, channel};
 use selvedge::tables::hash::Keyed;
 use selvedge::tables::{
-    Action, Dscp, HopId, NextHop, Overlay, OverlayId, Peer, PeerId, PortFacts, PortId, TablesWriter, Way,
+    Action, Addresses, Dscp, HopId, NextHop, OuterHeader, Overlay, OverlayId, Peer, PeerId, PortFacts, PortId,
+    TablesWriter, Way,
 };
 use selvedge::wire::outer::{Ends, OuterV4};
 use selvedge::wire::{Ethernet, Mac, Vni};
@@ -113,16 +116,17 @@ pub fn overlay(name: &str, vni: u32, udp_port: u16, local: [u8; 4], mac: [u8; 6]
         udp_port,
         local: Ipv4Addr::from(local).into(),
         mac: Mac(mac),
-        address: None,
+        addresses: Addresses::default(),
         mtu: None,
         dscp: Dscp::Pipe(0),
         source_check: true,
+        zero_checksum: false,
     }
 }
 
 pub fn overlays() -> Vec<Overlay> {
     let mut blue = overlay("blue", 1, 8472, BLUE_VTEP, BLUE_MAC);
-    blue.address = Some(Ipv4Addr::from(BLUE_ADDRESS).into());
+    blue.addresses.v4 = Some(BLUE_ADDRESS.into());
     vec![blue, overlay("green", 7, 4789, GREEN_VTEP, GREEN_MAC)]
 }
 
@@ -131,26 +135,40 @@ pub fn peer(overlays: &[Overlay], overlay: u16, (vtep, node_mac): ([u8; 4], [u8;
     let std::net::IpAddr::V4(local) = of.local else { panic!("IPv4 here") };
     let header = OuterV4::prebuilt(&Ends {
         link: (Mac(ROUTER), Mac(PORT_MACS[0])),
-        vtep: (vtep.into(), local),
+        vtep: (Ipv4Addr::from(vtep), local),
         inner: (Mac(node_mac), of.mac),
         udp_port: of.udp_port,
         vni: of.vni,
         dscp: 0,
     });
-    let way = Way { port: UNDERLAY, header, tos_mask: 3, mtu: INNER_MTU };
+    let way = Way { port: UNDERLAY, header: OuterHeader::V4(header), tos_mask: 3, mtu: INNER_MTU };
     Peer {
         overlay: OverlayId(overlay),
         vtep: Ipv4Addr::from(vtep).into(),
         mac: Mac(node_mac),
+        zero_checksum: false,
         way: reachable.then_some(way),
     }
 }
 
+/// What is known of both ports.
+pub fn ports() -> Vec<PortFacts> {
+    let facts = |n: usize, v4: Option<[u8; 4]>| {
+        let addresses = Addresses { v4: v4.map(Ipv4Addr::from), v6: None };
+        PortFacts { mac: Mac(PORT_MACS[n]), addresses, proxy: false }
+    };
+    vec![facts(0, None), facts(1, Some(ACCESS_ADDRESS))]
+}
+
 pub fn tables() -> TablesWriter {
+    let mut t = TablesWriter::new(overlays(), ports());
+    fill(&mut t);
+    t
+}
+
+/// Puts nodes, pods and the native network into tables.
+pub fn fill(t: &mut TablesWriter) {
     let overlays = overlays();
-    let facts =
-        |n: usize, address: Option<[u8; 4]>| PortFacts { mac: Mac(PORT_MACS[n]), address: address.map(Ipv4Addr::from) };
-    let mut t = TablesWriter::new(overlays.clone(), vec![facts(0, None), facts(1, Some(ACCESS_ADDRESS))]);
     let nodes = [(0, BLUE_NODE, true), (0, BLUE_NODE_2, true), (1, GREEN_NODE, true), (1, DEAD_NODE, false)];
     let pods = ["10.244.1.0/24", "10.244.2.0/24", "10.245.1.0/24", "10.245.9.0/24"];
     for (id, ((overlay, node, alive), prefix)) in nodes.into_iter().zip(pods).enumerate() {
@@ -161,7 +179,6 @@ pub fn tables() -> TablesWriter {
     t.set_hop(HopId(0), Some(NextHop { port: ACCESS, addr: Ipv4Addr::from(NATIVE).into(), way }));
     t.set_route("10.9.0.0/24".parse().unwrap(), Action::Deliver(HopId(0)));
     t.set_route("10.244.255.1/32".parse().unwrap(), Action::Local);
-    t
 }
 
 /// A worker on two in-memory ports.

@@ -252,7 +252,7 @@ fn imbalances(s: &Samples) -> Vec<String> {
         let event = |event: &str| s.sum("selvedge_xsk_events_total", &[("port", port), ("event", event)]);
         let received = s.sum("selvedge_rx_packets_total", &[("port", port)]);
         let lost = event("rx_dropped") + event("rx_ring_full");
-        let redirected = xdp("redirected_underlay") + xdp("redirected_access");
+        let redirected = xdp("redirected_underlay") + xdp("redirected_access") + xdp("redirected_neighbour");
         equal(format!("{port}: redirected = received + lost at the socket ({lost})"), redirected, received + lost);
         equal(format!("{port}: packets for a queue without a socket"), xdp("pass_no_socket"), 0.0);
     }

@@ -87,7 +87,8 @@ pub(super) fn attach(plan: &Plan, benches: &[Bench]) -> Result<Vec<Steering>, Ru
             Attach::Native => AttachMode::Native,
             Attach::Generic => AttachMode::Generic,
         };
-        let roles = Roles { underlay: port.role == Role::Underlay, access: port.role == Role::Access };
+        let (underlay, access) = (port.role == Role::Underlay, port.role == Role::Access);
+        let roles = Roles { underlay, access, proxy: port.proxy };
         let program = Steering::attach(port.ifindex, port.mac, roles, mode, SteerCapacity::default(), &sockets)?;
         let zero_copy = benches.iter().all(|b| b.sockets[at].zero_copy());
         let tx_budget = benches.first().map_or(0, |b| b.sockets[at].tx_budget());

@@ -30,7 +30,7 @@ impl Steered {
     pub(super) fn of(config: &Config, routes: impl Iterator<Item = Route>) -> Self {
         let vteps = config.overlays.iter().map(|o| (o.local, o.udp_port));
         let pods = routes.filter(|r| matches!(r.target, Target::Vtep { .. })).map(|r| r.prefix);
-        let own = config.overlays.iter().filter_map(|o| o.address).map(Prefix::host);
+        let own = config.overlays.iter().flat_map(|o| o.addresses.iter()).map(Prefix::host);
         let access = config.ports.iter().any(|p| p.role == Role::Access);
         Self { vteps: sorted(vteps), prefixes: sorted(pods.chain(own)), access }
     }

@@ -3,18 +3,17 @@
 //! The XDP program leaves ICMP to the kernel, and the kernel hands a copy to whoever listens. A filter in the kernel lets
 //! through only messages of the one kind: nobody else's echo wakes us.
 
-use core::net::Ipv6Addr;
+use core::net::IpAddr;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::net;
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SocketAddrV6, SocketFlags, SocketType, ipproto, recvfrom, socket_with};
+use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, ipproto, socket_with};
 use socket2::{SockFilter, SockRef};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::net::UdpSocket;
 
-use crate::wire::icmp;
 use crate::wire::quote::{TooBig, Unreadable};
+use crate::wire::{icmp, icmpv6};
 
 /// Messages read from a socket before other work gets its turn.
 const DRAIN: usize = 64;
@@ -25,9 +24,9 @@ const MESSAGE: usize = 4096;
 /// Listens.
 #[derive(Debug)]
 pub struct Ears {
-    v4: AsyncFd<OwnedFd>,
+    v4: UdpSocket,
     /// `None` on a kernel without IPv6.
-    v6: Option<AsyncFd<OwnedFd>>,
+    v6: Option<UdpSocket>,
     buffer: Box<[u8; MESSAGE]>,
 }
 
@@ -70,29 +69,21 @@ impl Ears {
     pub fn drain(&mut self, mut hear: impl FnMut(Result<TooBig<'_>, Unreadable>)) {
         let buffer = &mut self.buffer[..];
         for _ in 0..DRAIN {
-            match receive(&self.v4, buffer) {
-                Some((len, _)) => hear(TooBig::v4(&buffer[..len])),
-                None => break,
-            }
+            let Some((message, _)) = receive(&self.v4, buffer) else { break };
+            hear(TooBig::v4(message));
         }
         let Some(v6) = &self.v6 else { return };
         for _ in 0..DRAIN {
-            match receive(v6, buffer) {
-                Some((len, router)) => hear(TooBig::v6(&buffer[..len], router)),
-                None => break,
-            }
+            let Some((message, IpAddr::V6(router))) = receive(v6, buffer) else { break };
+            hear(TooBig::v6(message, router));
         }
     }
 }
 
-/// One message, and who sent it (of IPv6; of IPv4 the message says so itself).
-fn receive(socket: &AsyncFd<OwnedFd>, buffer: &mut [u8]) -> Option<(usize, Ipv6Addr)> {
-    let read = |fd: &OwnedFd| Ok(recvfrom(fd, &mut *buffer, RecvFlags::DONTWAIT)?);
-    match socket.try_io(Interest::READABLE, read) {
-        Ok((_, len, from)) => {
-            let from = from.and_then(|from| SocketAddrV6::try_from(from).ok());
-            Some((len.min(MESSAGE), from.map_or(Ipv6Addr::UNSPECIFIED, |from| *from.ip())))
-        }
+/// One message, and who sent it.
+fn receive<'b>(socket: &UdpSocket, buffer: &'b mut [u8]) -> Option<(&'b [u8], IpAddr)> {
+    match socket.try_recv_from(buffer) {
+        Ok((len, from)) => Some((buffer.get(..len)?, from.ip())),
         Err(e) if e.kind() == io::ErrorKind::WouldBlock => None,
         Err(error) => {
             tracing::debug!(%error, "reading ICMP messages");
@@ -101,11 +92,12 @@ fn receive(socket: &AsyncFd<OwnedFd>, buffer: &mut [u8]) -> Option<(usize, Ipv6A
     }
 }
 
-fn raw(family: AddressFamily, protocol: rustix::net::Protocol, filter: &[SockFilter]) -> io::Result<AsyncFd<OwnedFd>> {
+/// A raw socket. What the runtime can wait for and receive from is called a UDP socket there: the calls are the same.
+fn raw(family: AddressFamily, protocol: Protocol, filter: &[SockFilter]) -> io::Result<UdpSocket> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(family, SocketType::RAW, flags, Some(protocol))?;
     SockRef::from(&socket).attach_filter(filter)?;
-    AsyncFd::with_interest(socket, Interest::READABLE)
+    UdpSocket::from_std(net::UdpSocket::from(socket))
 }
 
 const fn instruction(code: u32, jt: u8, jf: u8, k: u32) -> SockFilter {
@@ -133,7 +125,7 @@ const FRAGMENTATION_NEEDED: [SockFilter; 5] = [
 /// That of an ICMPv6 socket sees the message alone.
 const PACKET_TOO_BIG: [SockFilter; 4] = [
     instruction(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, 0, 0, 0),
-    instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, 2),
+    instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, icmpv6::PACKET_TOO_BIG as u32),
     TAKE,
     LEAVE,
 ];

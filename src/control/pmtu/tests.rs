@@ -7,10 +7,11 @@ use zerocopy::IntoBytes;
 use super::*;
 use crate::control::Target;
 use crate::control::keeper::Unready;
-use crate::tables::{Dscp, Overlay, OverlayId};
+use crate::tables::{Addresses, Dscp, Overlay, OverlayId};
+use crate::wire::flow::{self, Flow};
 use crate::wire::outer::{Ends, OuterV4};
 use crate::wire::quote::tests::{message_v4, message_v6};
-use crate::wire::{Ipv4, Mac, Vni, eth, flow};
+use crate::wire::{Ipv4, Mac, Vni, eth};
 
 const OURS: [u8; 4] = [192, 0, 2, 1];
 const PEER: [u8; 4] = [203, 0, 113, 5];
@@ -27,10 +28,11 @@ fn overlay(vni: u32, local: IpAddr) -> Overlay {
         udp_port: 4789,
         local,
         mac: OUR_MAC,
-        address: None,
+        addresses: Addresses::default(),
         mtu: None,
         dscp: Dscp::Pipe(0),
         source_check: true,
+        zero_checksum: false,
     }
 }
 
@@ -41,7 +43,7 @@ fn overlays() -> [Overlay; 3] {
 
 fn targets(vtep: IpAddr) -> Vec<Target> {
     let overlay = OverlayId(if vtep.is_ipv4() { 0 } else { 2 });
-    vec![Target::Vtep { overlay, vtep, mac: PEER_MAC }]
+    vec![Target::Vtep { overlay, vtep, mac: PEER_MAC, zero_checksum: false }]
 }
 
 fn key() -> HopKey {
@@ -69,7 +71,7 @@ fn packet() -> Vec<u8> {
         vni: Vni::new(7).unwrap(),
         dscp: 0,
     });
-    outer.stamp(1450, flow::source_port_v4(ip, &inner[20..]), 0);
+    outer.stamp(1450, Flow::of_v4(ip, &inner[20..]).port(), 0);
     [&outer.as_bytes()[eth::LEN..], &inner].concat()
 }
 

@@ -8,11 +8,13 @@ pub enum SteerReason {
     RedirectedUnderlay,
     /// To a worker: IP to one of our prefixes.
     RedirectedAccess,
-    /// To the kernel: not IPv4 (ARP, IPv6, VLAN-tagged).
+    /// To a worker: an ARP request or a neighbour solicitation for an address in one of our prefixes.
+    RedirectedNeighbour,
+    /// To the kernel: neither IPv4 nor IPv6 (ARP that is not for us to answer, VLAN-tagged).
     PassNotIp,
     /// To the kernel: not to this interface's MAC (broadcast, multicast).
     PassOtherMac,
-    /// To the kernel: IPv4, but neither to a VTEP nor to a prefix of ours.
+    /// To the kernel: IP, but neither to a VTEP nor to a prefix of ours.
     PassNotOurs,
     /// To the kernel: a UDP fragment other than the first, which does not say its port.
     PassFragment,
@@ -24,9 +26,10 @@ pub enum SteerReason {
 
 impl SteerReason {
     /// All of them, in the program's order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::RedirectedUnderlay,
         Self::RedirectedAccess,
+        Self::RedirectedNeighbour,
         Self::PassNotIp,
         Self::PassOtherMac,
         Self::PassNotOurs,
@@ -40,6 +43,7 @@ impl SteerReason {
         match self {
             Self::RedirectedUnderlay => "redirected_underlay",
             Self::RedirectedAccess => "redirected_access",
+            Self::RedirectedNeighbour => "redirected_neighbour",
             Self::PassNotIp => "pass_not_ip",
             Self::PassOtherMac => "pass_other_mac",
             Self::PassNotOurs => "pass_not_ours",
@@ -98,8 +102,8 @@ mod tests {
 
     #[test]
     fn counters_are_read_by_reason() {
-        let counters = SteerCounters::new([1, 2, 3, 4, 5, 6, 7, 8]);
-        assert_eq!(counters.get(SteerReason::PassNoSocket), 8);
+        let counters = SteerCounters::new([1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        assert_eq!(counters.get(SteerReason::PassNoSocket), 9);
         assert_eq!(counters.iter().next(), Some((SteerReason::RedirectedUnderlay, 1)));
     }
 }

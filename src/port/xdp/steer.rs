@@ -26,6 +26,8 @@ pub struct Roles {
     pub underlay: bool,
     /// IP packets to our prefixes.
     pub access: bool,
+    /// ARP requests and neighbour solicitations for addresses in our prefixes.
+    pub proxy: bool,
 }
 
 /// Where the program runs.
@@ -42,12 +44,12 @@ pub enum AttachMode {
 pub struct SteerCapacity {
     /// VTEP addresses with port, 1 or more.
     pub vteps: u32,
-    /// Prefixes, 1 or more.
+    /// Prefixes of each family, 1 or more.
     pub prefixes: u32,
 }
 
 impl Default for SteerCapacity {
-    /// 1,024 VTEPs, 2²¹ prefixes.
+    /// 1,024 VTEPs, 2²¹ prefixes of each family.
     fn default() -> Self {
         Self { vteps: 1024, prefixes: 1 << 21 }
     }
@@ -118,7 +120,7 @@ impl Steering {
     /// Takes VXLAN to these addresses and UDP ports from now on; those taken already are left alone.
     ///
     /// # Errors
-    /// An IPv6 address, or no room: those before it are in force.
+    /// No room: those before it are in force.
     pub fn add_vteps(&mut self, vteps: &[(IpAddr, u16)]) -> Result<(), PortError> {
         self.tables.add_vteps(vteps).map_err(|e| PortError::new(self.ifindex, None, MAP, e))
     }
@@ -144,7 +146,7 @@ impl Steering {
     /// each that is new.
     ///
     /// # Errors
-    /// An IPv6 prefix, or no room: those before it are in force.
+    /// No room: those before it are in force.
     pub fn add_prefixes(&mut self, prefixes: &[Prefix]) -> Result<(), PortError> {
         self.tables.add_prefixes(prefixes).map_err(|e| PortError::new(self.ifindex, None, MAP, e))
     }
@@ -175,7 +177,7 @@ impl Steering {
     }
 
     /// Leaves packets to these addresses, which are the host's own, to the kernel, whatever prefix holds them: a route
-    /// that covers them must not cut the host off. Replaces the addresses given before; IPv6 is left alone anyway.
+    /// that covers them must not cut the host off. Replaces the addresses given before.
     ///
     /// # Errors
     /// What the kernel said of the map.
@@ -183,7 +185,7 @@ impl Steering {
         self.tables.set_own(addresses).map_err(|e| PortError::new(self.ifindex, None, MAP, e))
     }
 
-    /// VTEPs and prefixes in force.
+    /// VTEPs and prefixes (of both families) in force.
     pub fn loaded(&self) -> (usize, usize) {
         self.tables.loaded()
     }
@@ -204,6 +206,7 @@ fn load(capacity: SteerCapacity, sockets: &[(u32, BorrowedFd<'_>)]) -> io::Resul
         .map_max_entries("xsks", queues)
         .map_max_entries("vteps", capacity.vteps.max(1))
         .map_max_entries("prefixes4", capacity.prefixes.max(1))
+        .map_max_entries("prefixes6", capacity.prefixes.max(1))
         .load(OBJECT)
         .map_err(to_io)
 }

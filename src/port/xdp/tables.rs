@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::error::Error;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 
 use aya::Ebpf;
@@ -23,7 +23,7 @@ pub(super) struct SteerTables {
     sockets: XskMap<MapData>,
     config: Array<MapData, PortConfig>,
     vteps: HashMap<MapData, VtepKey, u8>,
-    prefixes: LpmTrie<MapData, [u8; 4], u8>,
+    tries: Tries,
     generation: Array<MapData, u32>,
     counters: PerCpuArray<MapData, u64>,
     /// What `generation` holds.
@@ -33,9 +33,32 @@ pub(super) struct SteerTables {
     own: HashSet<Prefix>,
 }
 
-/// Values of the prefix map: what the longest match says of a packet.
+/// Values of the tries: what the longest match says of a packet.
 const LEAVE: u8 = 0;
 const TAKE: u8 = 1;
+
+/// The prefixes of each family.
+struct Tries {
+    v4: LpmTrie<MapData, [u8; 4], u8>,
+    v6: LpmTrie<MapData, [u8; 16], u8>,
+}
+
+impl Tries {
+    fn insert(&mut self, prefix: Prefix, value: u8) -> io::Result<()> {
+        let inserted = match prefix.addr() {
+            IpAddr::V4(addr) => self.v4.insert(&key(prefix, addr.octets()), value, 0),
+            IpAddr::V6(addr) => self.v6.insert(&key(prefix, addr.octets()), value, 0),
+        };
+        inserted.map_err(to_io)
+    }
+
+    fn remove(&mut self, prefix: Prefix) -> io::Result<()> {
+        absent_is_fine(match prefix.addr() {
+            IpAddr::V4(addr) => self.v4.remove(&key(prefix, addr.octets())),
+            IpAddr::V6(addr) => self.v6.remove(&key(prefix, addr.octets())),
+        })
+    }
+}
 
 impl SteerTables {
     /// Takes the maps out of the loaded object.
@@ -44,7 +67,7 @@ impl SteerTables {
             sockets: take(program, "xsks")?,
             config: take(program, "config")?,
             vteps: take(program, "vteps")?,
-            prefixes: take(program, "prefixes4")?,
+            tries: Tries { v4: take(program, "prefixes4")?, v6: take(program, "prefixes6")? },
             generation: take(program, "generation")?,
             counters: take(program, "counters")?,
             current: 0,
@@ -55,7 +78,7 @@ impl SteerTables {
     }
 
     pub(super) fn configure(&mut self, mac: Mac, roles: Roles) -> io::Result<()> {
-        let bits = u16::from(roles.underlay) | u16::from(roles.access) << 1;
+        let bits = u16::from(roles.underlay) | u16::from(roles.access) << 1 | u16::from(roles.proxy) << 2;
         let mut value = PortConfig::default();
         value[..6].copy_from_slice(&mac.0);
         value[6..].copy_from_slice(&bits.to_ne_bytes());
@@ -70,7 +93,7 @@ impl SteerTables {
     pub(super) fn add_vteps(&mut self, vteps: &[(IpAddr, u16)]) -> io::Result<()> {
         for vtep in vteps {
             if !self.loaded_vteps.contains(vtep) {
-                self.vteps.insert(vtep_key(*vtep)?, 1, 0).map_err(to_io)?;
+                self.vteps.insert(vtep_key(*vtep), 1, 0).map_err(to_io)?;
                 self.loaded_vteps.insert(*vtep);
             }
         }
@@ -81,7 +104,7 @@ impl SteerTables {
         let keep: HashSet<&(IpAddr, u16)> = vteps.iter().collect();
         let gone: Vec<_> = self.loaded_vteps.iter().filter(|v| !keep.contains(v)).copied().collect();
         for vtep in gone {
-            absent_is_fine(self.vteps.remove(&vtep_key(vtep)?))?;
+            absent_is_fine(self.vteps.remove(&vtep_key(vtep)))?;
             self.loaded_vteps.remove(&vtep);
         }
         Ok(())
@@ -95,13 +118,13 @@ impl SteerTables {
         self.change(|tables| tables.delete_prefixes(prefixes))
     }
 
-    /// Addresses of the host stand in the same trie as host prefixes that say "leave": the longest match wins.
+    /// Addresses of the host stand in the same tries as host prefixes that say "leave": the longest match wins.
     pub(super) fn set_own(&mut self, addresses: &[IpAddr]) -> io::Result<()> {
-        let own = addresses.iter().filter(|a| a.is_ipv4()).map(|a| Prefix::host(*a)).collect();
+        let own = addresses.iter().map(|a| Prefix::host(*a)).collect();
         self.change(|tables| tables.replace_own(own))
     }
 
-    /// Changes the trie, then makes the program forget what it remembers of it, however much of the change was done.
+    /// Changes the tries, then makes the program forget what it remembers of them, however much of the change was done.
     fn change(&mut self, how: impl FnOnce(&mut Self) -> io::Result<()>) -> io::Result<()> {
         let outcome = how(self);
         self.current = self.current.wrapping_add(2); // its lowest bit is the program's
@@ -113,7 +136,7 @@ impl SteerTables {
         for prefix in prefixes {
             if !self.loaded_prefixes.contains(prefix) {
                 if !self.own.contains(prefix) {
-                    self.prefixes.insert(&prefix_key(*prefix)?, TAKE, 0).map_err(to_io)?;
+                    self.tries.insert(*prefix, TAKE)?;
                 }
                 self.loaded_prefixes.insert(*prefix);
             }
@@ -125,7 +148,7 @@ impl SteerTables {
         for prefix in prefixes {
             if self.loaded_prefixes.contains(prefix) {
                 if !self.own.contains(prefix) {
-                    absent_is_fine(self.prefixes.remove(&prefix_key(*prefix)?))?;
+                    self.tries.remove(*prefix)?;
                 }
                 self.loaded_prefixes.remove(prefix);
             }
@@ -141,14 +164,13 @@ impl SteerTables {
 
     fn replace_own(&mut self, own: HashSet<Prefix>) -> io::Result<()> {
         for prefix in self.own.difference(&own) {
-            let key = prefix_key(*prefix)?;
             match self.loaded_prefixes.contains(prefix) {
-                true => self.prefixes.insert(&key, TAKE, 0).map_err(to_io)?,
-                false => absent_is_fine(self.prefixes.remove(&key))?,
+                true => self.tries.insert(*prefix, TAKE)?,
+                false => self.tries.remove(*prefix)?,
             }
         }
         for prefix in own.difference(&self.own) {
-            self.prefixes.insert(&prefix_key(*prefix)?, LEAVE, 0).map_err(to_io)?;
+            self.tries.insert(*prefix, LEAVE)?;
         }
         self.own = own;
         Ok(())
@@ -173,24 +195,20 @@ fn take<M: TryFrom<Map, Error = MapError>>(program: &mut Ebpf, name: &str) -> io
     M::try_from(map).map_err(to_io)
 }
 
-fn vtep_key((address, port): (IpAddr, u16)) -> io::Result<VtepKey> {
+fn vtep_key((address, port): (IpAddr, u16)) -> VtepKey {
+    let address = match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+        IpAddr::V6(v6) => v6,
+    };
     let mut key = VtepKey::default();
-    key[..16].copy_from_slice(&v4(address)?.to_ipv6_mapped().octets());
+    key[..16].copy_from_slice(&address.octets());
     key[16..18].copy_from_slice(&port.to_be_bytes());
-    Ok(key)
+    key
 }
 
-fn prefix_key(prefix: Prefix) -> io::Result<lpm_trie::Key<[u8; 4]>> {
-    Ok(lpm_trie::Key::new(u32::from(prefix.len()), v4(prefix.addr())?.octets()))
-}
-
-fn v4(address: IpAddr) -> io::Result<Ipv4Addr> {
-    match address {
-        IpAddr::V4(v4) => Ok(v4),
-        IpAddr::V6(v6) => {
-            Err(io::Error::new(io::ErrorKind::Unsupported, format!("{v6}: the XDP program steers IPv4 only")))
-        }
-    }
+/// The key of a prefix in the trie of its family, `N` octets wide.
+fn key<const N: usize>(prefix: Prefix, octets: [u8; N]) -> lpm_trie::Key<[u8; N]> {
+    lpm_trie::Key::new(u32::from(prefix.len()), octets)
 }
 
 /// What is to be removed and is not there is as gone as it should be.
@@ -224,12 +242,14 @@ mod tests {
 
     #[test]
     fn keys_lie_as_the_program_reads_them() {
-        let key = vtep_key(("192.0.2.1".parse().unwrap(), 4789)).unwrap();
         let mut want = [0; 20];
         want[10..18].copy_from_slice(&[0xff, 0xff, 192, 0, 2, 1, 0x12, 0xb5]);
-        assert_eq!(key, want);
-        let key = prefix_key("10.244.0.0/16".parse().unwrap()).unwrap();
+        assert_eq!(vtep_key(("192.0.2.1".parse().unwrap(), 4789)), want);
+        want = [0; 20];
+        want[..4].copy_from_slice(&[0x20, 0x01, 0x0d, 0xb8]);
+        want[15..18].copy_from_slice(&[7, 0x12, 0xb5]);
+        assert_eq!(vtep_key(("2001:db8::7".parse().unwrap(), 4789)), want);
+        let key = key("10.244.0.0/16".parse().unwrap(), [10, 244, 0, 0]);
         assert_eq!((key.prefix_len(), key.data()), (16, [10, 244, 0, 0]));
-        assert_eq!(prefix_key("fd00::/8".parse().unwrap()).err().unwrap().kind(), io::ErrorKind::Unsupported);
     }
 }
