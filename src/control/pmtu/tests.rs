@@ -2,7 +2,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use zerocopy::IntoBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
 use super::*;
 use crate::control::Target;
@@ -11,7 +11,7 @@ use crate::tables::{Addresses, Dscp, Overlay, OverlayId};
 use crate::wire::flow::{self, Flow};
 use crate::wire::outer::{Ends, OuterV4};
 use crate::wire::quote::tests::{message_v4, message_v6};
-use crate::wire::{Ipv4, Mac, Vni, eth};
+use crate::wire::{Ipv4, Ipv6, Mac, Vni, eth};
 
 const OURS: [u8; 4] = [192, 0, 2, 1];
 const PEER: [u8; 4] = [203, 0, 113, 5];
@@ -62,7 +62,7 @@ fn inner(len: u16, port: u16) -> Vec<u8> {
 /// A packet of ours to the peer of 1,500 bytes, from the IP header on.
 fn packet() -> Vec<u8> {
     let inner = inner(1450, 5000);
-    let ip = zerocopy::FromBytes::ref_from_bytes(&inner[..20]).unwrap();
+    let ip = Ipv4::ref_from_bytes(&inner[..20]).unwrap();
     let mut outer = OuterV4::prebuilt(&Ends {
         link: (Mac::ZERO, Mac::ZERO),
         vtep: (PEER.into(), OURS.into()),
@@ -151,6 +151,33 @@ fn a_forged_quote_changes_nothing() {
     }
     assert_eq!(forged(8, 9), Ok(true), "the TTL is less on the way");
     assert_eq!(forged(1, 3), Ok(true), "and congestion is marked");
+}
+
+/// The flow of an inner IPv6 packet, with extension headers in front of its ports or without.
+#[test]
+fn an_inner_ipv6_flow_proves_itself_too() {
+    for extension in [&[][..], &[17, 0, 1, 4, 0, 0, 0, 0]] {
+        let next = if extension.is_empty() { 17 } else { 60 };
+        let header = [&[0x60, 0, 0, 0, 0x05, 0x70, next, 63][..], &PEER_V6, &OURS_V6].concat();
+        let inner = [header, extension.to_vec(), vec![0x13, 0x88, 0, 9], vec![0xa5; 1384]].concat();
+        let ip = Ipv6::ref_from_prefix(&inner).unwrap().0;
+        let upper = ip.upper(&inner);
+        let port = Flow::of_v6(ip, &upper, &inner[usize::from(upper.at)..]).port();
+        let mut packet = [packet()[..50].to_vec(), inner].concat();
+        packet[48..50].copy_from_slice(&eth::IPV6.to_be_bytes());
+        packet[20..22].copy_from_slice(&port.to_be_bytes());
+        let ports_end = 50 + 40 + extension.len() + 4;
+        let other = |mut packet: Vec<u8>, at: usize| {
+            packet[at] ^= 1;
+            outcome(1400, &packet)
+        };
+        assert_eq!(outcome(1400, &packet), Ok(true));
+        for at in [50 + 8, 50 + 39, ports_end - 1, ports_end - 4] {
+            assert_eq!(other(packet.clone(), at), Err(Ignored::Flow), "{at}");
+        }
+        assert_eq!(other(packet[..ports_end].to_vec(), 21), Err(Ignored::Flow));
+        assert_eq!(other(packet[..ports_end - 1].to_vec(), 21), Ok(true), "its ports are not quoted");
+    }
 }
 
 #[test]
