@@ -9,7 +9,9 @@ use selvedge::path::{Memory, Path, Tick, Verdict};
 use selvedge::tables::{Action, FlowCache, PeerId, PortId};
 use selvedge::wire::{Packet, Prefix, Span};
 use std::net::Ipv4Addr;
-use support::frames::Ip;
+use support::frames::{Ip, arp_request, ethernet};
+use support::frames6::Ip6;
+use support::six::*;
 use support::*;
 
 /// SplitMix64 (Steele, Lea, Flood 2014): small, and good enough to choose mutations.
@@ -68,7 +70,27 @@ fn seeds() -> Vec<(PortId, Vec<u8>)> {
     let mut partial = udp(NATIVE, NOWHERE);
     partial.unfinish(6);
     seeds.push((ACCESS, plain(&partial)));
+    seeds.extend(seeds_6());
     seeds
+}
+
+/// The same where IPv6 is inside, outside or both.
+fn seeds_6() -> Vec<(PortId, Vec<u8>)> {
+    let inside = |src, own, dst| {
+        let options = Ip6::tcp(src, dst, (1000, 22), b"payload").behind(60, &[6, 0, 1, 4, 0, 0, 0, 0]);
+        let fragment = Ip6::udp(src, dst, (1000, 22), b"payload").behind(44, &[17, 0, 0, 1, 0, 0, 0, 1]);
+        let old = Ip6 { hop_limit: 1, ..Ip6::udp(src, dst, (5, 6), b"payload") };
+        let echo = Ip6::echo(src, own, b"ping");
+        [options, fragment, old, echo, Ip6::solicitation(src, own, HOST), Ip6::udp(src, dst, (1, 2), &[7; 1400])]
+    };
+    let plain_ones = inside(NATIVE_6, BLUE_ADDRESS_6, RED_POD_6).map(|ip| (ACCESS, plain_6(&ip)));
+    let over_four = inside(BLUE_POD_6, BLUE_ADDRESS_6, RED_POD_6).map(|ip| (UNDERLAY, from_blue_6(&ip).frame()));
+    let red = |ethertype, packet: &[u8]| (UNDERLAY, on_underlay(&red_outer(&red_inner(ethertype, packet))));
+    let over_six = inside(RED_POD_6, RED_ADDRESS_6, NATIVE_6).map(|ip| red(0x86dd, &ip.bytes()));
+    let four_over_six = red(0x0800, &Ip::tcp(RED_POD, BLUE_POD, (1, 2), b"payload").bytes());
+    let arp = blue_frame(ethernet([0xff; 6], BLUE_NODE.1, 0x0806, &arp_request(BLUE_POD, BLUE_ADDRESS)));
+    let all = plain_ones.into_iter().chain(over_four).chain(over_six).chain([four_over_six, (UNDERLAY, arp.frame())]);
+    all.collect()
 }
 
 /// Flips, overwrites, inserts, cuts; most often in the headers. Half of the time the IP checksums are made right
@@ -109,7 +131,7 @@ fn mutated_packets_neither_panic_nor_unbalance() {
     let packets = number("SELVEDGE_FUZZ_PACKETS", if cfg!(debug_assertions) { 500_000 } else { 10_000_000 });
     let seed = number("SELVEDGE_FUZZ_SEED", 0x5e1f_ed6e);
     println!("{packets} packets from seed {seed}");
-    let (mut g, mut dice, seeds) = (Gateway::new(), Dice(seed), seeds());
+    let (mut g, mut dice, seeds) = (gateway_6(), Dice(seed), seeds());
     for port in [UNDERLAY, ACCESS] {
         g.worker.wire(port).1.count_only();
     }
@@ -135,7 +157,7 @@ fn mutated_packets_neither_panic_nor_unbalance() {
 
 #[test]
 fn every_truncation_of_every_seed_is_survived() {
-    let mut g = Gateway::new();
+    let mut g = gateway_6();
     for (port, frame) in seeds() {
         for len in 0..frame.len() {
             g.receive(port, &[&frame[..len]]);
@@ -221,7 +243,7 @@ fn only_a_burst_of_unknown_addresses_makes_the_next_be_looked_ahead_at() {
 fn the_fast_path_decides_as_the_careful_one() {
     let packets = number("SELVEDGE_FUZZ_PACKETS", if cfg!(debug_assertions) { 300_000 } else { 10_000_000 });
     let seed = number("SELVEDGE_FUZZ_SEED", 0x5e1f_ed6e);
-    let (tables, mut dice, seeds) = (tables().publish(), Dice(seed), seeds());
+    let (tables, mut dice, seeds) = (tables_6(false, true).publish(), Dice(seed), seeds());
     let memory = || Memory::new(FlowCache::new(4096, settings().hasher));
     let (mut quick, mut careful) = (memory(), memory());
     let mut frame = Vec::with_capacity(2048);
@@ -245,7 +267,7 @@ fn the_fast_path_decides_as_the_careful_one() {
 fn a_burst_is_decided_as_its_frames_one_by_one() {
     let packets = number("SELVEDGE_FUZZ_PACKETS", if cfg!(debug_assertions) { 100_000 } else { 5_000_000 });
     let seed = number("SELVEDGE_FUZZ_SEED", 0x5e1f_ed6e);
-    let (mut writer, mut dice, seeds) = (tables(), Dice(seed), seeds());
+    let (mut writer, mut dice, seeds) = (tables_6(false, true), Dice(seed), seeds());
     for n in 0..50_000u32 {
         let elsewhere = Prefix::host(Ipv4Addr::from_bits(100 << 24 | n).into());
         writer.set_route(elsewhere, Action::Encap(PeerId(n % 4)));

@@ -44,7 +44,7 @@ impl Path<'_> {
     #[inline(never)]
     fn unknown_inbound(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Option<Verdict> {
         if !scouted.shape.is_plain() {
-            return None;
+            return scouted.shape.has(Shape::STRANGER).then(|| self.refuse_stranger(pkt.bytes()));
         }
         self.memory.unknown += 1;
         let frame = StackV4::ref_from_prefix(pkt.reach_all::<REACH>(0)?).ok()?.0;

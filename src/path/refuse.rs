@@ -5,13 +5,19 @@
 
 use core::net::Ipv4Addr;
 
-use super::parse::{is_forwardable_v4, is_unicast_v4};
+use super::parse::{self, is_forwardable_v4, is_unicast_v4};
 use super::scout::Shape;
 use super::{Path, Verdict};
 use crate::drops::DropReason;
 use crate::tables::{OverlayId, Packed};
 
 impl Path<'_> {
+    /// A packet that the first look found to be of no overlay: what else is wrong with it comes first.
+    #[inline(never)]
+    pub(super) fn refuse_stranger(&self, frame: &[u8]) -> Verdict {
+        Verdict::Drop(parse::outer(frame).map_or_else(|why| why, |outer| self.stranger(&outer)))
+    }
+
     /// A VXLAN packet whose inner source is not behind the node that sent it.
     #[inline(never)]
     pub(super) fn refuse_sender(&self, id: OverlayId, from: Ipv4Addr) -> Option<Verdict> {

@@ -63,6 +63,8 @@ impl Shape {
     pub(super) const UNFINISHED: Self = Self(4);
     /// Its outer header has a UDP checksum.
     pub(super) const CHECKED: Self = Self(8);
+    /// Not plain: its addresses, ports and VNI are where they usually are, and those of no overlay.
+    pub(super) const STRANGER: Self = Self(16);
     /// There is more to be done than to forward it.
     pub(super) const UNSETTLED: Self = Self::UNFINISHED.with(Self::CHECKED);
 
@@ -119,7 +121,8 @@ impl Path<'_> {
         let key = VtepKey::of(&frame.outer);
         let epoch = self.tables.epoch();
         if self.memory.recent.get(key, epoch).is_none() && self.learn(key).is_none() {
-            return Scouted::default();
+            let shape = if frame.outer.is_plain_udp() { Shape::STRANGER } else { Shape::default() };
+            return Scouted { shape, ..Scouted::default() };
         }
         let Some(overlay) = self.memory.recent.get(key, epoch) else { return Scouted::default() };
         let mut unchecked = *frame;

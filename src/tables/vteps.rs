@@ -57,7 +57,9 @@ impl VtepKey {
 pub struct Vteps {
     overlays: HashMap<VtepKey, OverlayId, Keyed>,
     overlays_v6: HashMap<(Ipv6Addr, u16, Vni), OverlayId, ahash::RandomState>,
-    ends: Vec<(IpAddr, u16)>,
+    /// Apart by family: who sends to no VNI of ours makes the data path ask here as fast as frames come in.
+    ends: Vec<(Ipv4Addr, u16)>,
+    ends_v6: Vec<(Ipv6Addr, u16)>,
 }
 
 impl Vteps {
@@ -67,13 +69,18 @@ impl Vteps {
         for (id, overlay) in overlays.iter().enumerate() {
             let (id, port, vni) = (OverlayId(id as u16), overlay.udp_port, overlay.vni);
             match overlay.local {
-                IpAddr::V4(local) => vteps.overlays.insert(VtepKey::v4(local, port, vni), id),
-                IpAddr::V6(local) => vteps.overlays_v6.insert((local, port, vni), id),
-            };
-            if !vteps.ends.contains(&(overlay.local, port)) {
-                vteps.ends.push((overlay.local, port));
+                IpAddr::V4(local) => {
+                    vteps.overlays.insert(VtepKey::v4(local, port, vni), id);
+                    vteps.ends.push((local, port));
+                }
+                IpAddr::V6(local) => {
+                    vteps.overlays_v6.insert((local, port, vni), id);
+                    vteps.ends_v6.push((local, port));
+                }
             }
         }
+        once(&mut vteps.ends);
+        once(&mut vteps.ends_v6);
         vteps
     }
 
@@ -92,11 +99,24 @@ impl Vteps {
     /// Which part of a triple that was not found is unknown.
     #[cold]
     pub fn why_not(&self, local: IpAddr, udp_port: u16) -> Miss {
-        if self.ends.contains(&(local, udp_port)) { Miss::Vni } else { Miss::Vtep }
+        let ours = match local {
+            IpAddr::V4(local) => self.ends.contains(&(local, udp_port)),
+            IpAddr::V6(local) => self.ends_v6.contains(&(local, udp_port)),
+        };
+        if ours { Miss::Vni } else { Miss::Vtep }
     }
 
     /// True for an address that is one of our VTEPs.
     pub fn is_ours(&self, addr: IpAddr) -> bool {
-        self.ends.iter().any(|(local, _)| *local == addr)
+        match addr {
+            IpAddr::V4(addr) => self.ends.iter().any(|(local, _)| *local == addr),
+            IpAddr::V6(addr) => self.ends_v6.iter().any(|(local, _)| *local == addr),
+        }
     }
+}
+
+/// Leaves each of them once.
+fn once<T: Ord>(ends: &mut Vec<T>) {
+    ends.sort_unstable();
+    ends.dedup();
 }

@@ -83,6 +83,14 @@ impl OuterV4 {
         }
     }
 
+    /// Are all fields of a received header at their usual places: a UDP datagram in one piece, in IPv4 without options?
+    #[inline]
+    pub fn is_plain_udp(&self) -> bool {
+        let ip = &self.ip;
+        let first = (self.eth.ethertype.get(), ip.version_ihl, ip.protocol);
+        first == (eth::IPV4, ipv4::PLAIN, ipv4::protocol::UDP) && !ip.is_fragment()
+    }
+
     /// Fills in what depends on the packet: lengths, source port, the TOS bits that the inner packet contributes
     /// (disjoint from those of the prebuilt header), and the IP checksum over all of it.
     ///

@@ -107,6 +107,11 @@ pub fn ethernet(dst: [u8; 6], src: [u8; 6], ethertype: u16, payload: &[u8]) -> V
     [&dst[..], &src[..], &ethertype.to_be_bytes()[..], payload].concat()
 }
 
+/// An ARP request (RFC 826) from a host with the MAC 02:00:00:00:00:0b.
+pub fn arp_request(from: [u8; 4], target: [u8; 4]) -> Vec<u8> {
+    [&[0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 11][..], &from, &[0; 6], &target].concat()
+}
+
 /// A VXLAN packet's parts; `frame()` puts them together.
 #[derive(Clone, Debug)]
 pub struct Vxlan {
