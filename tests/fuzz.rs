@@ -3,8 +3,11 @@
 //! A fuzzer that runs on the installed toolchain, in a test: seeded, so that a failure repeats. `SELVEDGE_FUZZ_SEED`
 //! and `SELVEDGE_FUZZ_PACKETS` choose others. In debug builds (bounds of arithmetic checked) fewer run.
 
+#[path = "support/dice.rs"]
+mod dice;
 mod support;
 
+use dice::{Dice, number};
 use selvedge::path::{Memory, Path, Tick, Verdict};
 use selvedge::tables::{Action, FlowCache, PeerId, PortId};
 use selvedge::wire::{Packet, Prefix, Span};
@@ -13,23 +16,6 @@ use support::frames::{Ip, arp_request, ethernet};
 use support::frames6::Ip6;
 use support::six::*;
 use support::*;
-
-/// SplitMix64 (Steele, Lea, Flood 2014): small, and good enough to choose mutations.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.roll() % n.max(1) as u64) as usize
-    }
-}
 
 /// Good packets of every kind, to be spoilt.
 fn seeds() -> Vec<(PortId, Vec<u8>)> {
@@ -120,10 +106,6 @@ fn mend(frame: &mut [u8], at: usize) {
         let sum = support::frames::checksum(header);
         header[10..12].copy_from_slice(&sum);
     }
-}
-
-fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
 }
 
 #[test]

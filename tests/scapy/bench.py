@@ -9,175 +9,46 @@ import os
 import re
 import select
 import socket
-import sys
+import struct
 import time
 from contextlib import contextmanager
 
-try:
-    import logging
-
-    logging.getLogger("scapy").setLevel(logging.ERROR)
-    from scapy.all import ICMP, IP, TCP, UDP, VXLAN, Dot1Q, Ether, IPOption_NOP, Raw  # noqa: F401
-except ImportError:
-    sys.exit("no scapy: install the Debian package python3-scapy")
+from network import GW_AC, GW_UL, ICMPV6, PORT, mac
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 PACKET_HOST = 0
 ETH_P_ALL = 3
 
-# The network of `two_clusters`.
-GW_UL, GW_AC = "02:00:00:00:00:01", "02:00:00:00:00:02"
-GW_VTEP, GW_ACCESS = "192.0.2.1", "10.9.0.1"
-NATIVE_MAC, NATIVE = "02:00:00:09:00:02", "10.9.0.2"
-PORT = 5555  # bound wherever packets arrive, so that no kernel complains about them
-
+DECAP, TRANSIT, ENCAP, REPLIED = "forwarded decap", "forwarded transit", "forwarded encap", "replied"
 PASSES = ("pass_fragment", "pass_truncated", "pass_other_mac", "pass_not_ours", "pass_no_socket")
 
 
-class Cluster:
-    """What a node of a cluster, and the gateway in its overlay, are called."""
+class Recording:
+    """A pcap file of what the gateway sent, for others to read; none if there is no path."""
 
-    def __init__(self, vni, port, octet, underlay):
-        self.vni, self.port = vni, port
-        self.gw_mac = f"02:53:45:4c:00:{vni:02x}"
-        self.gw = f"10.{octet}.255.1"
-        self.pod, self.pod2 = f"10.{octet}.1.2", f"10.{octet}.2.2"
-        self.node, self.node_mac = f"192.0.2.{underlay}", f"02:00:00:01:{octet:02x}:01"
-        self.vtep_mac = f"02:00:00:02:{octet:02x}:01"
+    def __init__(self, path):
+        self.file = open(path, "wb") if path else None
+        if self.file:
+            self.file.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
 
-
-BLUE, GREEN = Cluster(1, 8472, 244, 11), Cluster(7, 4789, 245, 21)
-
-
-def payload(n=64):
-    """Bytes that are no pattern of anything."""
-    return bytes((i * 37 + 11) & 0xFF for i in range(n))
-
-
-def inner_ip(dst=NATIVE, src=BLUE.pod, data=None, **fields):
-    """A UDP packet of blue's pod."""
-    data = payload() if data is None else data
-    return IP(src=src, dst=dst, ttl=fields.pop("ttl", 63), id=7, **fields) / UDP(sport=4444, dport=PORT) / Raw(data)
-
-
-def inner(ip=None, src=BLUE.vtep_mac, dst=BLUE.gw_mac):
-    """An inner frame of blue's node."""
-    return Ether(src=src, dst=dst) / (inner_ip() if ip is None else ip)
-
-
-def vxlan(frame=None, header=None, vni=BLUE.vni, udp=None, **ip):
-    """A VXLAN packet of blue's node to the gateway, outer UDP checksum 0 unless `udp` says otherwise. `header` gives
-    the eight bytes of the VXLAN header; `ip` goes to the outer IP header."""
-    header = b"\x08\x00\x00\x00" + vni.to_bytes(3, "big") + b"\x00" if header is None else header
-    fields = dict(sport=50000, dport=BLUE.port, chksum=0)
-    fields.update(udp or {})
-    if fields["chksum"] is None:
-        del fields["chksum"]
-    outer = Ether(src=BLUE.node_mac, dst=GW_UL) / IP(**{"src": BLUE.node, "dst": GW_VTEP, "id": 1, **ip})
-    return outer / UDP(**fields) / Raw(header + bytes(inner() if frame is None else frame))
-
-
-def plain(ip, src=NATIVE_MAC, dst=GW_AC):
-    """A plain frame of the native host to the gateway."""
-    return Ether(src=src, dst=dst) / ip
-
-
-def routed(ip, **changes):
-    """The bytes of an IP packet after one hop, with further changes to its header."""
-    hop = IP(bytes(ip))
-    hop.ttl -= 1
-    for key, value in changes.items():
-        setattr(hop, key, value)
-    del hop.chksum
-    return bytes(hop)
-
-
-def delivered(ip, **changes):
-    """The frame in which the native host gets the packet."""
-    return bytes(Ether(src=GW_AC, dst=NATIVE_MAC))[:12] + b"\x08\x00" + routed(ip, **changes)
-
-
-def checksum(data):
-    """RFC 1071."""
-    data += b"\0" * (len(data) % 2)
-    total = sum(int.from_bytes(data[i : i + 2], "big") for i in range(0, len(data), 2))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return total ^ 0xFFFF
-
-
-def wrapped(frame, cluster, ip, tos=0):
-    """Checks that `frame` carries exactly the IP packet `ip` (bytes) from the gateway to a node, in headers as they
-    should be. Returns what is wrong, and the outer source port."""
-    e = Ether(frame)
-    o, u = e[IP], e[UDP]
-    want = dict(
-        macs=(GW_UL, cluster.node_mac),
-        addresses=(GW_VTEP, cluster.node),
-        outer=(5, tos, 64, 2, 0, 17),
-        lengths=(len(ip) + 50, len(ip) + 30, len(ip) + 64),
-        udp=(cluster.port, 0),
-        ip_sum=0,
-        vxlan=b"\x08\0\0\0" + cluster.vni.to_bytes(3, "big") + b"\0",
-        inner_macs=(bytes.fromhex(cluster.vtep_mac.replace(":", "")) + bytes.fromhex(cluster.gw_mac.replace(":", ""))),
-        ethertype=b"\x08\x00",
-        inner=ip,
-    )
-    got = dict(
-        macs=(e.src, e.dst),
-        addresses=(o.src, o.dst),
-        outer=(o.ihl, o.tos, o.ttl, int(o.flags), o.frag, o.proto),
-        lengths=(o.len, u.len, len(frame)),
-        udp=(u.dport, u.chksum),
-        ip_sum=checksum(frame[14:34]),
-        vxlan=frame[42:50],
-        inner_macs=frame[50:62],
-        ethertype=frame[62:64],
-        inner=frame[64:],
-    )
-    wrong = [f"{k}: {got[k]!r}, not {want[k]!r}" for k in want if got[k] != want[k]]
-    if not 49152 <= u.sport:
-        wrong.append(f"source port {u.sport}")
-    return wrong, u.sport
-
-
-def icmp_error(packet, src, kind, code, unused, original):
-    """What is wrong with an ICMP error (bytes of an IP packet) about `original` (bytes as the gateway got them)."""
-    ip = IP(packet)
-    quote = original[: 576 - 28]
-    want = dict(
-        addresses=(src, IP(original).src),
-        proto=1,
-        ip_sum=0,
-        icmp_sum=0,
-        length=len(quote) + 28,
-        head=(kind, code),
-        unused=unused,
-        quote=quote,
-    )
-    got = dict(
-        addresses=(ip.src, ip.dst),
-        proto=ip.proto,
-        ip_sum=checksum(packet[:20]),
-        icmp_sum=checksum(packet[20:]),
-        length=ip.len,
-        head=(packet[20], packet[21]),
-        unused=int.from_bytes(packet[24:28], "big"),
-        quote=packet[28:],
-    )
-    return [f"{k}: {got[k]!r}, not {want[k]!r}" for k in want if got[k] != want[k]]
+    def note(self, frame):
+        if self.file and frame[6:12] in (mac(GW_UL), mac(GW_AC)):
+            self.file.write(struct.pack("<IIII", 0, 0, len(frame), len(frame)) + frame)
+            self.file.flush()
 
 
 class Bench:
     """Sockets in the network whose namespaces' names begin with `instance`."""
 
-    def __init__(self, instance):
+    def __init__(self, instance, recording=None):
         self.instance = instance
         self.home = os.open("/proc/self/ns/net", os.O_RDONLY)
+        self.recording = Recording(recording)
         self.taps = {name: self.tap(name) for name in ("native", "green1", "blue1", "blue1-pod")}
         # straight into the gateway's port: a bridge drops IP packets whose header is unsound
         self.taps["wire"] = self.tap("fabric", "gw")
-        self.sinks = [self.sink(name) for name in ("native", "green1-pod", "blue1-pod", "blue2-pod")]
+        places = ("native", "green1-pod", "blue1-pod", "blue2-pod")
+        self.sinks = [self.sink(name, version) for name in places for version in (socket.AF_INET, socket.AF_INET6)]
         self.failures = 0
 
     @contextmanager
@@ -199,10 +70,12 @@ class Bench:
         s.setblocking(False)
         return s
 
-    def sink(self, name):
+    def sink(self, name, version):
         with self.within(name):
-            s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            s.bind(("0.0.0.0", PORT))
+            s = socket.socket(version, socket.SOCK_DGRAM)
+            if version == socket.AF_INET6:
+                s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            s.bind(("", PORT))
         return s
 
     def counters(self):
@@ -218,7 +91,7 @@ class Bench:
             if name in ("dropped_packets_total", "forwarded_packets_total"):
                 key = f"{name.split('_')[0]} {key}"
             elif name == "replied_packets_total":
-                key = "replied"
+                key = REPLIED
             elif name == "partial_checksums_total":
                 key = "finished"
             elif name != "xdp_packets_total" or key not in PASSES:
@@ -234,7 +107,8 @@ class Bench:
                 continue
             while select.select([tap], [], [], 0)[0]:
                 frame, address = tap.recvfrom(65536)
-                if address[2] == PACKET_HOST and frame[12:14] == b"\x08\x00":
+                if address[2] == PACKET_HOST and is_ip(frame):
+                    self.recording.note(frame)
                     found.setdefault(name, []).append(frame)
         return found
 
@@ -244,7 +118,8 @@ class Bench:
 
     def case(self, name, frames, moves, arrives=None, place="blue1", judge=None):
         """Sends `frames` from `place`. `moves` are the counters that change; `arrives` the frames by place, as bytes,
-        as a number of them, or not at all; `judge` looks at what arrived and tells what is wrong with it."""
+        as a number of them, or not at all; `judge` looks at what arrived and tells what is wrong with it. Returns what
+        arrived."""
         frames = frames if isinstance(frames, list) else [frames]
         self.arrivals()
         before, arrives = self.counters(), arrives or {}
@@ -263,6 +138,26 @@ class Bench:
         for where, found in self.arrivals().items():
             got.setdefault(where, []).extend(found)
         self.judge(name, moved, moves, got, arrives, judge)
+        return got
+
+    def drop(self, name, frames, reason, place="blue1"):
+        """Every one of the frames is dropped for this reason, and nobody hears of it."""
+        frames = frames if isinstance(frames, list) else [frames]
+        self.case(name, frames, {f"dropped {reason}": len(frames)}, place=place)
+
+    def burst(self, name, frames, counters, judge, place="blue1"):
+        """Sends frames of which some have one fate and some another: `counters` add up to all of them."""
+        before, deadline = self.counters(), time.monotonic() + 2
+        self.send(place, frames)
+        moved = {}
+        while time.monotonic() < deadline and sum(moved.get(c, 0) for c in counters) < len(frames):
+            time.sleep(0.01)
+            moved = self.moved(before, self.counters(), {})
+        strange = [f"{k} moved" for k in moved if k not in counters]
+        lost = sum(moved.get(c, 0) for c in counters) != len(frames)
+        time.sleep(0.05)
+        self.arrivals()
+        self.verdict(name, strange + ([f"not all are accounted for: {moved}"] if lost else judge(moved)))
 
     @staticmethod
     def moved(before, now, moves):
@@ -292,5 +187,16 @@ class Bench:
                 wrong = judge(got) or []
             except Exception as e:  # a frame so wrong that it cannot be read
                 wrong = [f"{type(e).__name__}: {e} in {[f.hex() for fs in got.values() for f in fs]}"]
+        self.verdict(name, wrong)
+
+    def verdict(self, name, wrong):
+        """Says how a case ended."""
         self.failures += bool(wrong)
         print(f"FAIL {name}: " + "; ".join(wrong) if wrong else f"ok   {name}", flush=True)
+
+
+def is_ip(frame):
+    """Is it an IP packet, and not one by which neighbours find each other (RFC 4861: ICMPv6 133 to 137)?"""
+    if frame[12:14] == b"\x86\xdd":
+        return not (frame[20] == ICMPV6 and frame[54] in range(133, 138))
+    return frame[12:14] == b"\x08\x00"

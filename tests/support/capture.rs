@@ -45,7 +45,7 @@ impl Capture {
 }
 
 /// The fields asked of tshark, in order. Those of an outer and an inner header come as a list.
-const FIELDS: [&str; 24] = [
+const FIELDS: [&str; 25] = [
     "frame.number",
     "frame.len",
     "eth.src",
@@ -67,6 +67,7 @@ const FIELDS: [&str; 24] = [
     "tcp.dstport",
     "tcp.checksum.status",
     "icmp.checksum.status",
+    "icmpv6.checksum.status",
     "vxlan.vni",
     "vxlan.flags",
     "_ws.malformed",
@@ -130,13 +131,19 @@ impl Frame {
 /// The ephemeral ports of hosts whose packets are recorded: apart from 49152 and above, the outer source ports.
 pub(crate) const EPHEMERAL: &str = "32768 49151";
 
-/// Reads a recording. What is sent between ephemeral ports is random bytes, which would be malformed anything: it is
-/// not dissected.
-fn read(file: &Path) -> Vec<Frame> {
+/// Where VXLAN packets of the tests are sent to.
+const VXLAN_PORTS: [u16; 3] = [4789, 8472, 14_789];
+
+/// Reads a recording. What is sent between ephemeral ports, or to the port of the tests' own datagrams, is random bytes,
+/// which would be malformed anything: it is not dissected.
+pub(crate) fn read(file: &Path) -> Vec<Frame> {
     let mut command = Command::new("tshark");
-    command.arg("-n").arg("-r").arg(file).args(["-d", "udp.port==8472,vxlan", "-d", "udp.port==4789,vxlan"]);
-    for ephemeral in ["udp.port==32768-49151,data", "tcp.port==32768-49151,data"] {
-        command.args(["-d", ephemeral]);
+    command.arg("-n").arg("-r").arg(file);
+    for port in VXLAN_PORTS {
+        command.arg("-d").arg(format!("udp.port=={port},vxlan"));
+    }
+    for bytes in ["udp.port==32768-49151,data", "tcp.port==32768-49151,data", "udp.port==5555,data"] {
+        command.args(["-d", bytes]);
     }
     for protocol in ["ip", "udp", "tcp"] {
         command.arg("-o").arg(format!("{protocol}.check_checksum:TRUE"));

@@ -1,0 +1,115 @@
+//! The gateways under test: one for each setting and IP version of the underlay, started when a row first needs it.
+
+use std::collections::BTreeMap;
+
+use crate::capture::{self, Frame};
+use crate::netns::{Net, output_in};
+use crate::rows::{Pair, Row, Setting};
+
+/// The gateway's port towards the underlay.
+const UNDERLAY_MAC: &str = "02:00:00:00:00:01";
+
+/// What one case of a row came to.
+#[derive(Debug)]
+pub(crate) struct Case {
+    pub(crate) pair: Pair,
+    pub(crate) name: String,
+    /// What was wrong, if anything.
+    pub(crate) wrong: Option<String>,
+}
+
+/// All gateways that have been needed so far.
+#[derive(Default)]
+pub(crate) struct Stages {
+    running: BTreeMap<(Setting, char), Net>,
+}
+
+impl Stages {
+    /// Plays all cases of a row for these pairs, with gateways in all its settings.
+    pub(crate) fn play(&mut self, row: &Row, pairs: &[Pair]) -> Vec<Case> {
+        let mut cases = Vec::new();
+        for setting in row.settings {
+            for outer in ['4', '6'] {
+                let here: Vec<Pair> = pairs.iter().copied().filter(|pair| pair.outer() == outer).collect();
+                if !here.is_empty() {
+                    cases.extend(play(self.net(*setting, outer), row, *setting, &here));
+                }
+            }
+        }
+        cases
+    }
+
+    fn net(&mut self, setting: Setting, outer: char) -> &Net {
+        self.running.entry((setting, outer)).or_insert_with(|| start(setting, outer))
+    }
+
+    /// Ends them all; the books of each must balance.
+    pub(crate) fn finish(&mut self) {
+        for (_, net) in std::mem::take(&mut self.running) {
+            net.finish();
+        }
+    }
+}
+
+fn start(setting: Setting, outer: char) -> Net {
+    let mut net = Net::new(&format!("row{}{outer}", setting.name())).expect("the test has looked for root before");
+    if setting == Setting::Altered {
+        net.edit("vni = 1\nudp_port = 8472", "vni = 0\nudp_port = 14789\ndscp = \"uniform\"");
+        // 4789 is what is not said
+        net.edit("vni = 7\nudp_port = 4789", "vni = 16777215\ndscp = 46");
+    }
+    net.start();
+    net
+}
+
+/// Plays the cases of a row that scapy makes, and has tshark read what the gateway sent.
+fn play(net: &Net, row: &Row, setting: Setting, pairs: &[Pair]) -> Vec<Case> {
+    let recording = net.room().join(format!("row-{}.pcap", row.number));
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scapy/conformance.py");
+    let instance = net.t.gateway.name().strip_suffix("-gw").expect("the gateway's namespace is called so");
+    let number = row.number.to_string();
+    // Debian's own Python: scapy is a package of it
+    let mut words = vec!["/usr/bin/python3", "-B", script, instance, recording.to_str().expect("a path in UTF-8")];
+    words.extend([setting.name(), &number]);
+    words.extend(pairs.iter().map(|pair| pair.0));
+    let output = output_in(&net.t.gateway, &words);
+    let told = String::from_utf8_lossy(&output.stdout);
+    let cases: Vec<Case> = told.lines().map(|line| case(line, setting)).collect();
+    let explained = output.status.success() || cases.iter().any(|case| case.wrong.is_some());
+    assert!(explained, "{}\n{told}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
+    let unsound: Vec<_> = capture::read(&recording).iter().filter_map(unsound).collect();
+    assert!(unsound.is_empty(), "tshark finds in what the gateway sent:\n{}", unsound.join("\n"));
+    cases
+}
+
+/// Reads `ok   4in4: name` or `FAIL 4in4: name: what is wrong`.
+fn case(line: &str, setting: Setting) -> Case {
+    let (verdict, rest) = line.split_at_checked(5).unwrap_or_else(|| panic!("no verdict: {line}"));
+    let (pair, name) = rest.split_once(": ").unwrap_or_else(|| panic!("no pair: {line}"));
+    let pair = Pair::ALL.into_iter().find(|p| p.0 == pair).unwrap_or_else(|| panic!("no such pair: {line}"));
+    let wrong = match verdict {
+        "ok   " => None,
+        "FAIL " => Some(rest.to_owned()),
+        _ => panic!("no verdict: {line}"),
+    };
+    Case { pair, name: format!("{}: {name}", setting.name()), wrong }
+}
+
+/// What tshark, which verifies every checksum, has to say against a packet, and what is wrong with any VXLAN packet.
+fn unsound(frame: &Frame) -> Option<String> {
+    let mut wrong: Vec<String> = frame.faults().into_iter().map(str::to_owned).collect();
+    // the gateway's kernel says by ICMP that nobody listens at a port
+    let kernels = frame.at("ip.proto", 0) == "1";
+    if frame.at("eth.src", 0) == UNDERLAY_MAC && !kernels {
+        if frame.flag("ip.flags.mf", 0) || !["", "0"].contains(&frame.at("ip.frag_offset", 0)) {
+            wrong.push("an outer fragment (row 7)".into());
+        }
+        if frame.number("vxlan.flags", 0) != 0x0800 {
+            wrong.push("VXLAN flags (row 2)".into());
+        }
+        if frame.number("udp.srcport", 0) < 49_152 {
+            wrong.push("the source port (row 4)".into());
+        }
+    }
+    (!wrong.is_empty()).then(|| format!("{}: {frame:?}", wrong.join(", ")))
+}
