@@ -32,6 +32,7 @@ fn overlay(vni: u32, local: IpAddr) -> Overlay {
         mtu: None,
         dscp: Dscp::Pipe(0),
         source_check: true,
+        gbp: false,
         zero_checksum: false,
     }
 }
