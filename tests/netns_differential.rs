@@ -97,7 +97,7 @@ fn sound(net: &Net) -> Draft {
     let vni = net.t.blue.vni.get().to_be_bytes();
     let mut draft = Draft {
         link: (net.t.gateway.mac("ul0").unwrap().0, node.ns.mac("eth0").unwrap().0),
-        outer: Header::new(node.vtep.into(), net.t.gateway_vtep.into(), 17),
+        outer: Header::new(node.vtep, net.t.gateway_vtep, 17),
         ports: (50_000, net.t.blue.udp_port),
         udp_length_off: 0,
         udp_checksum: Checksum::Zero,
@@ -245,7 +245,7 @@ fn compare([kernel, gateway]: &[Side; 2], packets: u64, seed: u64) -> Findings {
     let mut last = sound.clone();
     last.inner.id = LAST;
     [kernel, gateway].into_iter().for_each(|side| side.warm_up(&sound));
-    let peers = gateway.net.t.blue.nodes.iter().map(|node| node.vtep.into()).collect();
+    let peers = gateway.net.t.blue.nodes.iter().map(|node| node.vtep).collect();
     let mut dice = Dice(seed);
     let mut trial = Trial { kernel, gateway, peers, last, outer_id: 0, findings: Findings::default() };
     let mut done = 0;
