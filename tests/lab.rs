@@ -78,7 +78,7 @@ fn the_network_works_with_the_kernel_as_its_gateway() {
         return;
     }
     let lab = Lab::new("kernel").unwrap();
-    let t = two_clusters_with(&lab, Shape { gateway_queues: 2, mtu: 1500 }).unwrap();
+    let t = two_clusters_with(&lab, Shape { gateway_queues: 2, ..Shape::default() }).unwrap();
     assert_eq!(t.gateway.queues("ul0").unwrap(), (2, 2));
     assert_eq!(t.gateway.queues("ac0").unwrap(), (2, 2));
     assert_eq!(t.gateway.links().unwrap(), ["lo", "ul0", "ac0"]);

@@ -2,7 +2,7 @@
 //! as if the gateway were not there.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ struct Session {
 }
 
 impl Session {
-    fn open(from: &Namespace, to: Ipv4Addr) -> Self {
+    fn open(from: &Namespace, to: IpAddr) -> Self {
         let patience = Duration::from_secs(2);
         let connect = || TcpStream::connect_timeout(&SocketAddr::from((to, SSH)), patience);
         let stream = from.run(connect).unwrap().unwrap_or_else(|e| panic!("{} to {to}: {e}", from.name()));
@@ -63,12 +63,12 @@ impl Session {
 
 /// From a node over the underlay port, and from the native host over the access port.
 fn sessions(t: &Topology) -> [Session; 2] {
-    [Session::open(&t.blue.nodes[0].ns, t.gateway_vtep), Session::open(&t.native.ns, t.gateway_access)]
+    [Session::open(&t.blue.nodes[0].ns, t.gateway_vtep), Session::open(&t.native.ns, t.gateway_access.into())]
 }
 
 /// ARP, ping and UDP to the addresses of the gateway's ports.
 fn kernel_answers(t: &Topology, when: &str) {
-    for (ns, address) in [(&t.blue.nodes[0].ns, t.gateway_vtep), (&t.native.ns, t.gateway_access)] {
+    for (ns, address) in [(&t.blue.nodes[0].ns, t.gateway_vtep), (&t.native.ns, t.gateway_access.into())] {
         run_in(ns, &["ip", "neigh", "flush", "dev", "eth0"]);
         let echo = ping(ns, address, 2, 1000).unwrap();
         assert!(echo.complete(), "{when}: {} to {address}: {echo:?}", ns.name());
@@ -132,9 +132,9 @@ fn strangers_are_turned_away_and_counted() {
     let Some(net) = Net::running("strangers") else { return };
     let t = &net.t;
     let node = &t.blue.nodes[0];
-    let stranger = Ipv4Addr::new(192, 0, 2, 99);
+    let stranger = IpAddr::from([192, 0, 2, 99]);
     node.ns.address("eth0", stranger, 24).unwrap();
-    let socket = |from: Ipv4Addr| node.ns.run(|| UdpSocket::bind((from, 0))).unwrap().unwrap();
+    let socket = |from: IpAddr| node.ns.run(|| UdpSocket::bind((from, 0))).unwrap().unwrap();
     // I flag, VNI 1; whoever is no peer gets no further parsing
     let packet = [&[8, 0, 0, 0, 0, 0, 1, 0][..], &[0; 60]].concat();
     let from_stranger = socket(stranger);
@@ -157,7 +157,7 @@ fn strangers_are_turned_away_and_counted() {
     from_stranger.send_to(b"for the kernel", server.local_addr().unwrap()).unwrap();
     let mut buffer = [0; 64];
     let (n, from) = server.recv_from(&mut buffer).unwrap();
-    assert_eq!((&buffer[..n], from.ip()), (&b"for the kernel"[..], stranger.into()));
+    assert_eq!((&buffer[..n], from.ip()), (&b"for the kernel"[..], stranger));
     net.finish();
 }
 

@@ -175,7 +175,7 @@ impl Red {
     const DEVICE: &str = "red";
 
     fn host(t: &Topology) -> Host {
-        Host { ns: t.green.nodes[0].ns.clone(), address: Self::POD.into() }
+        Host { ns: t.green.nodes[0].ns.clone(), address: Self::POD.into(), address6: None }
     }
 
     /// Makes the device on the node anew, and the ways to and from the native network.
@@ -184,7 +184,8 @@ impl Red {
         let _ = node.ns.delete(Self::DEVICE);
         let (name, vni) = (Self::DEVICE, Vni::new(self.vni).unwrap());
         let Self { port, mac, .. } = *self;
-        node.ns.vxlan(&Vxlan { name, vni, port, local: node.vtep, dev: "eth0", mac, mtu: 1450 }).unwrap();
+        let (local, dev) = (node.vtep, "eth0");
+        node.ns.vxlan(&Vxlan { name, vni, port, local, dev, mac, mtu: 1450, zero_checksum: false }).unwrap();
         node.ns.address(name, std::net::Ipv4Addr::from(Self::POD), 32).unwrap();
         let (gateway, far) = ([10, 66, 255, 1], Mac([2, 0, 0, 0, 0x66, 1]));
         node.ns.neighbour(name, gateway, far).unwrap();
@@ -358,7 +359,7 @@ fn a_route_leaves_the_old_node_only_when_the_new_one_answers() {
 fn native_routes(net: &mut Net, base: &str) {
     let t = net.t.clone();
     let pod = &t.blue.nodes[0].pod;
-    let server = Host { ns: t.native.ns.clone(), address: [10, 77, 0, 1].into() };
+    let server = Host { ns: t.native.ns.clone(), address: [10, 77, 0, 1].into(), address6: None };
     t.native.ns.address("lo", server.address, 32).unwrap();
     let prefix: Prefix = "10.77.0.0/24".parse().unwrap();
     t.blue.nodes[0].ns.route_onlink(prefix, t.blue.gateway_address, &t.blue.device()).unwrap();

@@ -6,7 +6,7 @@ mod netns;
 #[path = "support/steady.rs"]
 mod steady;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -318,7 +318,7 @@ fn a_new_peer_behind_a_known_router_is_ready_in_the_first_version() {
         name: "blue".into(),
         vni: Vni::new(1).unwrap(),
         udp_port: 8472,
-        local: t.gateway_vtep.into(),
+        local: t.gateway_vtep,
         mac: Mac([2, 0, 0, 0, 0x53, 1]),
         addresses: Addresses::default(),
         mtu: None,
@@ -326,14 +326,9 @@ fn a_new_peer_behind_a_known_router_is_ready_in_the_first_version() {
         source_check: true,
         zero_checksum: false,
     };
-    let route = |n: u8, vtep: Ipv4Addr| Route {
+    let route = |n: u8, vtep: IpAddr| Route {
         prefix: format!("10.100.{n}.0/24").parse().unwrap(),
-        target: Target::Vtep {
-            overlay: OverlayId(0),
-            vtep: vtep.into(),
-            mac: Mac([2, 0, 0, 0, 1, n]),
-            zero_checksum: false,
-        },
+        target: Target::Vtep { overlay: OverlayId(0), vtep, mac: Mac([2, 0, 0, 0, 1, n]), zero_checksum: false },
     };
     t.gateway.route("203.0.113.0/24".parse().unwrap(), t.blue.nodes[0].vtep).unwrap();
     let ifindex = t.gateway.index("ul0").unwrap();
@@ -341,7 +336,7 @@ fn a_new_peer_behind_a_known_router_is_ready_in_the_first_version() {
         let keeper = Keeper::start(&[ifindex]).await.unwrap();
         let mut writer = TablesWriter::new(vec![], vec![]);
         let (publisher, mut workers) = handover::channel(1, writer.publish());
-        let ports = vec![EnginePort { ifindex, mtu: None, underlay: true }];
+        let ports = vec![EnginePort { ifindex, mtu: None, underlay: true, proxy: false }];
         let mut engine = Engine::new(keeper, writer, publisher, ports, Box::new(|| ()));
         let overlays = [overlay];
         engine.load(&overlays, &[route(1, t.blue.nodes[0].vtep)]);
@@ -349,7 +344,7 @@ fn a_new_peer_behind_a_known_router_is_ready_in_the_first_version() {
             let changes = engine.changed().await;
             engine.absorb(&changes);
         }
-        engine.load(&overlays, &[route(1, t.blue.nodes[0].vtep), route(2, FAR)]);
+        engine.load(&overlays, &[route(1, t.blue.nodes[0].vtep), route(2, FAR.into())]);
         assert!(workers[0].refresh());
         let ready = workers[0].tables().peers().filter(|(_, peer)| peer.way.is_some()).count();
         assert_eq!(ready, 2, "both are behind a neighbour that is known");

@@ -3,7 +3,7 @@
 //! Each returns the value, or what would have been legal.
 
 use core::fmt::Display;
-use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::ops::RangeInclusive;
 
 use toml::de::DeValue;
@@ -11,9 +11,6 @@ use toml::de::DeValue;
 use super::reader::Reading;
 use crate::tables::Dscp;
 use crate::wire::{Mac, Mtu, Prefix, Vni};
-
-const NO_IPV6: &str = "an IPv4 address: IPv6 is not yet supported by this version";
-const NO_IPV6_PREFIX: &str = "an IPv4 prefix: IPv6 is not yet supported by this version";
 
 fn integer_of(value: &DeValue<'_>) -> Option<i64> {
     let i = value.as_integer()?;
@@ -122,16 +119,33 @@ pub(super) fn mac(value: &DeValue<'_>) -> Reading<Mac> {
     }
 }
 
-/// The address of one host that another host can reach.
+/// The address of one host that hosts beyond its own link can reach, too.
 pub(super) fn host(value: &DeValue<'_>) -> Reading<IpAddr> {
-    match value.as_str().and_then(|s| s.parse().ok()) {
-        Some(IpAddr::V4(a)) if is_host(a) => Ok(a.into()),
-        Some(IpAddr::V4(_)) => {
-            Err("a unicast address (not 0.0.0.0/8, loopback, multicast, reserved or broadcast)".into())
+    match address(value)? {
+        IpAddr::V4(a) if !is_host(a) => Err(NO_HOST.into()),
+        IpAddr::V6(a) if !is_unicast6(a, 128) => {
+            Err("a unicast address (not ::, loopback, multicast, link-local, or IPv4 within IPv6)".into())
         }
-        Some(IpAddr::V6(_)) => Err(NO_IPV6.into()),
-        None => Err("an IPv4 address (a string, such as \"192.0.2.1\")".into()),
+        host => Ok(host),
     }
+}
+
+/// The address of a host on a link that is known: it may mean something there only.
+pub(super) fn neighbour(value: &DeValue<'_>) -> Reading<IpAddr> {
+    match address(value)? {
+        IpAddr::V4(a) if !is_host(a) => Err(NO_HOST.into()),
+        IpAddr::V6(a) if !a.is_unicast_link_local() && !is_unicast6(a, 128) => {
+            Err("a unicast address (not ::, loopback, multicast, or IPv4 within IPv6)".into())
+        }
+        neighbour => Ok(neighbour),
+    }
+}
+
+const NO_HOST: &str = "a unicast address (not 0.0.0.0/8, loopback, multicast, reserved or broadcast)";
+
+fn address(value: &DeValue<'_>) -> Reading<IpAddr> {
+    let address = value.as_str().and_then(|s| s.parse().ok());
+    address.ok_or("an IP address (a string, such as \"192.0.2.1\" or \"2001:db8::1\")".into())
 }
 
 /// RFC 1122 §3.2.1.3 and RFC 1112 §4: 0/8, 127/8, 224/4 and 240/4 cannot be the address of a neighbour.
@@ -140,23 +154,37 @@ fn is_host(a: Ipv4Addr) -> bool {
     first != 0 && first != 127 && first < 224
 }
 
+/// False for a prefix within one that no router routes: unspecified, loopback and IPv4-compatible addresses in ::/96,
+/// IPv4-mapped ones in ::ffff:0:0/96, link-local ones in fe80::/10, groups in ff00::/8 (RFC 4291 §2.4 and §2.5).
+fn is_unicast6(a: Ipv6Addr, len: u8) -> bool {
+    const APART: [(Ipv6Addr, u8); 4] = [
+        (Ipv6Addr::UNSPECIFIED, 96),
+        (Ipv4Addr::UNSPECIFIED.to_ipv6_mapped(), 96),
+        (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10),
+        (Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8),
+    ];
+    let within =
+        |(b, bits): &(Ipv6Addr, u8)| len >= *bits && (a.to_bits() ^ b.to_bits()).leading_zeros() >= u32::from(*bits);
+    !APART.iter().any(within)
+}
+
 /// A destination prefix.
 pub(super) fn prefix(value: &DeValue<'_>) -> Reading<Prefix> {
-    let text = value.as_str().ok_or("a prefix (a string, such as \"10.244.1.0/24\")")?;
+    let text = value.as_str().ok_or("a prefix (a string, such as \"10.244.1.0/24\" or \"fd00:244:1::/64\")")?;
     match text.parse::<Prefix>() {
         Ok(p) => match p.addr() {
-            IpAddr::V6(_) => Err(NO_IPV6_PREFIX.into()),
             IpAddr::V4(a) if is_host(a) || a.octets()[0] < 224 && p.len() < 8 => Ok(p),
             IpAddr::V4(_) => Err("a unicast prefix (not in 0.0.0.0/8, loopback, multicast or reserved)".into()),
+            IpAddr::V6(a) if is_unicast6(a, p.len()) => Ok(p),
+            IpAddr::V6(_) => Err("a unicast prefix (not loopback, multicast, link-local, or IPv4 within IPv6)".into()),
         },
-        Err(_) => Err(match text.split_once('/').map(|(a, l)| (a.parse::<IpAddr>(), l.parse::<u8>())) {
-            Some((Ok(IpAddr::V6(_)), _)) => NO_IPV6_PREFIX.into(),
-            Some((Ok(IpAddr::V4(a)), Ok(len @ 0..=32))) => {
-                let mask = u32::MAX.checked_shl(32 - u32::from(len)).unwrap_or(0);
-                let meant = Ipv4Addr::from_bits(a.to_bits() & mask);
-                format!("a prefix with host bits of zero (\"{meant}/{len}\")").into()
+        Err(_) => Err(match text.split_once('/').map(|(a, l)| (a.parse().map(Prefix::host), l.parse())) {
+            Some((Ok(host), Ok(len))) if len <= host.len() => {
+                format!("a prefix with host bits of zero (\"{}\")", host.widened(len)).into()
             }
-            _ => "a prefix (an IPv4 address, a slash and a length from 0 to 32, such as \"10.244.1.0/24\")".into(),
+            _ => "a prefix (an address, a slash and a length from 0 to 32, or to 128 for IPv6, such as \
+                  \"10.244.1.0/24\" or \"fd00:244:1::/64\")"
+                .into(),
         }),
     }
 }

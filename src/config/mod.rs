@@ -7,6 +7,7 @@ mod load;
 mod overlap;
 mod plan;
 mod plan_checks;
+mod plan_overlays;
 pub mod probe;
 mod raw;
 mod reader;
@@ -18,12 +19,14 @@ mod validate_routes;
 mod plan_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_families;
 
 use core::net::SocketAddr;
 
 pub use errors::{ConfigError, ConfigErrors, Position};
 pub use facts::{HostFacts, InterfaceFacts};
-pub use plan::{Attach, Finding, OVERHEAD, Plan, PortPlan, Severity};
+pub use plan::{Attach, Finding, Plan, PortPlan, Severity};
 
 use crate::control::Route;
 use crate::tables::Overlay;

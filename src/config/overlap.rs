@@ -1,7 +1,7 @@
 //! Prefixes against each other: a destination must lie in one place.
 //!
 //! Sorted by address and length, a prefix follows everything that holds it, so one pass with a stack of the prefixes
-//! that are still open (33 at most, one for each length) finds what a comparison of all pairs would.
+//! that are still open (129 at most, one for each length) finds what a comparison of all pairs would.
 
 use core::ops::Range;
 

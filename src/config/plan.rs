@@ -4,13 +4,9 @@ use core::fmt;
 
 use super::facts::{HostFacts, InterfaceFacts};
 use super::suggest::did_you_mean;
-use super::{Config, Cores, PortConfig, Role, Switch, XdpMode, plan_checks};
+use super::{Config, Cores, PortConfig, Role, Switch, XdpMode, plan_checks, plan_overlays};
 use crate::tables::PortId;
 use crate::wire::{Mac, Mtu};
-
-/// Bytes VXLAN over IPv4 adds to an inner IP packet, counted in outer IP packet: inner Ethernet header 14, VXLAN 8,
-/// UDP 8, IPv4 20 (RFC 7348 §5).
-pub const OVERHEAD: u16 = 50;
 
 /// How much a finding matters.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -126,7 +122,7 @@ impl Plan {
         let cores = cores(config, host, &ports, &mut findings);
         let zero_copy = zero_copy(config, &ports, &mut findings);
         let hugepages = plan_checks::memory(config, host, cores.len(), &mut findings);
-        let overlay_mtu = plan_checks::overlays(config, &ports, &mut findings);
+        let overlay_mtu = plan_overlays::overlays(config, &ports, &mut findings);
         let attached: Vec<_> = ports.iter().map(|p| attach(config, p, &mut findings)).collect();
         for (port, attach) in ports.iter().zip(&attached) {
             plan_checks::port(config, port, *attach, cores.len(), &mut findings);

@@ -1,9 +1,8 @@
 //! What can stand in the way of a plan, and the line that mends each.
 
 use super::facts::{HostFacts, InterfaceFacts};
-use super::plan::{Attach, Finding, Matched, OVERHEAD};
-use super::{Config, Cores, MemoryConfig, Role, Switch};
-use crate::tables::Overlay;
+use super::plan::{Attach, Finding, Matched};
+use super::{Config, Cores, MemoryConfig, Switch};
 
 /// The oldest kernel: bpf_link for XDP came with 5.9, sockets of several devices on one UMEM with 5.10; 5.15 is the
 /// first long-term kernel after both that is still cared for.
@@ -130,81 +129,6 @@ pub(super) fn memory(config: &Config, host: &HostFacts, workers: usize, findings
             false
         }
     }
-}
-
-/// Overlay MTUs against the underlay, and VTEP addresses. Returns the largest inner packet of each overlay.
-pub(super) fn overlays(config: &Config, ports: &[Matched<'_>], findings: &mut Vec<Finding>) -> Vec<u16> {
-    let underlay = || ports.iter().filter(|p| p.config.role == Role::Underlay);
-    let least = underlay().filter_map(|p| p.mtu).min();
-    let mut out = Vec::with_capacity(config.overlays.len());
-    for overlay in &config.overlays {
-        let room = least.map(|m| m.less(OVERHEAD));
-        let asked = overlay.mtu.map(|m| m.get());
-        if let (Some(room), Some(asked)) = (room, asked)
-            && asked > room
-        {
-            let needed = u32::from(asked) + u32::from(OVERHEAD);
-            findings.push(Finding::warning(
-                format!(
-                    "overlay {}: inner packets of {asked} bytes are {needed} with {OVERHEAD} of encapsulation, and the \
-                     underlay's MTU is {}; larger ones than {room} are refused",
-                    overlay.name,
-                    room + OVERHEAD
-                ),
-                format!("mtu = {room} for the overlay, or {}", raise_mtu(underlay(), needed)),
-            ));
-        }
-        if overlay.addresses.is_empty() {
-            findings.push(silent(overlay));
-        }
-        out.push(room.into_iter().chain(asked).min().unwrap_or(0));
-        if !ports.is_empty() {
-            local_address(overlay, ports, findings);
-        }
-    }
-    out
-}
-
-/// ICMP errors towards the pods of an overlay come from the gateway's address in it.
-fn silent(overlay: &Overlay) -> Finding {
-    Finding::warning(
-        format!(
-            "overlay {}: the gateway has no address in it, so its pods get no ICMP errors: packets too large to go on \
-             (path MTU discovery) and those whose TTL ends (traceroute) vanish without a word",
-            overlay.name
-        ),
-        format!("address = \"…\" for overlay {}, an unused address of it", overlay.name),
-    )
-}
-
-fn raise_mtu<'a>(ports: impl Iterator<Item = &'a Matched<'a>>, mtu: u32) -> String {
-    let low = ports.filter(|p| p.facts.mtu < mtu);
-    let lines: Vec<_> = low.map(|p| format!("ip link set dev {} mtu {mtu}", p.facts.name)).collect();
-    if lines.is_empty() { format!("mtu = {mtu} for the port") } else { lines.join("; ") }
-}
-
-/// The kernel must answer ARP for our VTEP address: the gateway takes only VXLAN packets.
-fn local_address(overlay: &Overlay, ports: &[Matched<'_>], findings: &mut Vec<Finding>) {
-    let has = |p: &&Matched<'_>| p.facts.addresses.contains(&overlay.local);
-    let on_underlay = ports.iter().filter(|p| p.config.role == Role::Underlay).find(has);
-    if on_underlay.is_some() {
-        return;
-    }
-    let Some(port) = ports.iter().find(|p| p.config.role == Role::Underlay) else { return };
-    let elsewhere = ports.iter().find(has).map(|p| format!(" (it is on access port {})", p.facts.name));
-    findings.push(Finding::warning(
-        format!(
-            "overlay {}: no underlay port has the local address {}{}, so the kernel does not answer ARP for it and \
-             peers cannot reach it",
-            overlay.name,
-            overlay.local,
-            elsewhere.unwrap_or_default()
-        ),
-        format!(
-            "ip addr add {}/32 dev {} (with the subnet's own length instead of 32)",
-            overlay.local, port.facts.name
-        ),
-    ));
 }
 
 /// One port: state, queues, MTU, offloads.

@@ -209,8 +209,46 @@ const CASES: &[Case] = &[
         &[("address = \"10.244.0.1\"", "")],
         |_| {},
         Severity::Warning,
-        &["has no address in it", "no ICMP errors", "path MTU discovery", "mend: address = \"…\" for overlay"],
+        &[
+            "has no address in it",
+            "no ICMP errors",
+            "path MTU discovery",
+            "mend: address = \"…\" for overlay pods, with an unused address of it",
+        ],
     ),
+    (
+        &[("[\"10.244.1.0/24\"]", "[\"10.244.1.0/24\", \"fd00:244:1::/64\"]")],
+        |_| {},
+        Severity::Warning,
+        &[
+            "no IPv6 address in it, so its IPv6 pods get no ICMP errors",
+            "address = [\"10.244.0.1\", \"…\"] for overlay pods",
+        ],
+    ),
+    (
+        &[("\"10.244.0.1\"", "\"fd00:244::1\"")],
+        |_| {},
+        Severity::Warning,
+        &["no IPv4 address in it, so its IPv4 pods get", "address = [\"…\", \"fd00:244::1\"] for overlay pods"],
+    ),
+    (
+        &[("\"10.244.0.1\"", "[\"10.244.0.1\", \"fd00:244::1\"]\nmtu = 1279")],
+        |h| h.interfaces[0].mtu = 1400,
+        Severity::Warning,
+        &[
+            "1279 bytes of inner packet are less than the 1280",
+            "RFC 8200",
+            "mend: mtu = 1280 or more for the overlay\n",
+        ],
+    ),
+    (
+        &[("\"10.244.0.1\"", "[\"10.244.0.1\", \"fd00:244::1\"]")],
+        |h| h.interfaces[0].mtu = 1329,
+        Severity::Warning,
+        &["1279 bytes of inner packet are less than the 1280", "mend: ip link set dev eth0 mtu 1330\n"],
+    ),
+    (&[("\"10.244.0.1\"", "[\"10.244.0.1\", \"fd00:244::1\"]")], |h| h.interfaces[0].mtu = 1330, Severity::Ok, &[]),
+    (&[], |h| h.interfaces[0].mtu = 1329, Severity::Ok, &[]),
     (&[], |h| h.interfaces[0].lro = Some(true), Severity::Error, &["LRO is on", "mend: ethtool -K eth0 lro off"]),
     (
         &[],
@@ -241,6 +279,58 @@ fn each_obstacle_is_named_and_can_be_mended() {
         assert!(findings.iter().all(|f| (f.severity == Severity::Ok) == f.mend.is_none()), "{text}");
         for part in *said {
             assert!(text.contains(part), "no `{part}` in\n{text}");
+        }
+    }
+}
+
+/// A change to the sample, the MTU of the underlay, and what must be said.
+type SixCase = (&'static [(&'static str, &'static str)], u32, &'static [&'static str]);
+
+#[test]
+fn an_ipv6_underlay_takes_more_of_the_mtu_and_needs_its_address() {
+    let cases: &[SixCase] = &[
+        (&[], 1500, &[]),
+        (
+            &[("vni = 4096", "vni = 4096\nmtu = 1450")],
+            1500,
+            &[
+                "1450 bytes are 1520 with 70 of encapsulation",
+                "larger ones than 1430",
+                "mtu = 1430 for the overlay, or ip link set dev eth0 mtu 1520",
+            ],
+        ),
+        (&[], 1349, &["1279 bytes of inner packet", "mend: ip link set dev eth0 mtu 1350\n"]),
+        (
+            &[("\"2001:db8::1\"", "\"2001:db8::2\"")],
+            1500,
+            &[
+                "no underlay port has the local address 2001:db8::2, so the kernel does not answer neighbour solicitations",
+                "ip addr add 2001:db8::2/128 dev eth0",
+            ],
+        ),
+        (
+            &[("\"2001:db8::1\"", "\"2001:db8::2\"")],
+            1200,
+            &["mend: ip link set dev eth0 mtu 1350; then ip addr add 2001:db8::2/128 dev eth0"],
+        ),
+    ];
+    let mut host = host();
+    host.interfaces[0].addresses = vec!["2001:db8::1".parse().unwrap(), "fe80::1".parse().unwrap()];
+    for (spoil, mtu, said) in cases {
+        let mut text = include_str!("../../config/dual-stack.toml").to_owned();
+        for (find, replace) in *spoil {
+            assert!(text.contains(find), "{find}");
+            text = text.replacen(find, replace, 1);
+        }
+        host.interfaces[0].mtu = *mtu;
+        let config = Config::parse(&text, "f").unwrap_or_else(|e| panic!("{e}"));
+        let (plan, findings) = Plan::new(&config, &host);
+        let shown = shown(&findings);
+        let inner = plan.unwrap_or_else(|| panic!("{shown}")).overlay_mtu;
+        let fine = findings.iter().all(|f| f.severity == Severity::Ok);
+        assert_eq!((fine, inner == [1430]), (said.is_empty(), *mtu == 1500), "{shown}");
+        for part in *said {
+            assert!(shown.contains(part), "no `{part}` in\n{shown}");
         }
     }
 }

@@ -20,6 +20,8 @@ const POLL: &[(&str, Poll)] = &[("adaptive", Poll::Adaptive), ("busy", Poll::Bus
 const MODE: &[(&str, XdpMode)] = &[("auto", XdpMode::Auto), ("native", XdpMode::Native), ("generic", XdpMode::Generic)];
 const ROLE: &[(&str, Role)] = &[("underlay", Role::Underlay), ("access", Role::Access)];
 
+const ADDRESSES: &str = "an address, or an array of one IPv4 and one IPv6 address";
+
 /// The whole file.
 pub(super) struct Raw {
     pub(super) workers: Option<WorkerConfig>,
@@ -62,10 +64,12 @@ pub(super) struct RawOverlay {
     pub(super) udp_port: Option<At<u16>>,
     pub(super) local: Option<At<IpAddr>>,
     pub(super) mac: Option<At<Mac>>,
-    pub(super) address: Field<IpAddr>,
+    /// Wrong ones stand as `None`.
+    pub(super) addresses: Field<Vec<Option<At<IpAddr>>>>,
     pub(super) mtu: Field<Mtu>,
     pub(super) dscp: Option<At<Dscp>>,
     pub(super) source_check: Option<At<bool>>,
+    pub(super) zero_checksum: Field<bool>,
 }
 
 /// One `[[peer]]`.
@@ -75,6 +79,7 @@ pub(super) struct RawPeer {
     pub(super) mac: Option<At<Mac>>,
     /// Wrong ones stand as `None`.
     pub(super) prefixes: Option<At<Vec<Option<At<Prefix>>>>>,
+    pub(super) zero_checksum: Field<bool>,
 }
 
 /// One `[[native]]`.
@@ -82,6 +87,13 @@ pub(super) struct RawNative {
     pub(super) prefix: Option<At<Prefix>>,
     pub(super) port: Option<At<String>>,
     pub(super) next_hop: Option<At<IpAddr>>,
+}
+
+impl RawOverlay {
+    /// Our addresses in the overlay, as far as they could be read.
+    pub(super) fn known_addresses(&self) -> impl Iterator<Item = &At<IpAddr>> {
+        self.addresses.known().into_iter().flat_map(|list| list.value.iter().flatten())
+    }
 }
 
 /// Reads the file.
@@ -211,10 +223,11 @@ fn overlay(s: &mut Section<'_, '_>) -> RawOverlay {
         udp_port: s.or("udp_port", 4789, kinds::integer("a UDP port", 1..=65_535u16)),
         local: s.required("local", kinds::host),
         mac: s.required("mac", kinds::mac),
-        address: s.optional("address", kinds::host),
+        addresses: s.one_or_list("address", ADDRESSES, kinds::host),
         mtu: s.optional("mtu", kinds::mtu),
         dscp: s.or("dscp", Dscp::Pipe(0), kinds::dscp),
         source_check: s.or("source_check", true, kinds::boolean),
+        zero_checksum: s.optional("zero_checksum", kinds::boolean),
     }
 }
 
@@ -224,6 +237,7 @@ fn peer(s: &mut Section<'_, '_>) -> RawPeer {
         vtep: s.required("vtep", kinds::host),
         mac: s.required("mac", kinds::mac),
         prefixes: s.required_list("prefixes", "an array of at least one prefix", kinds::prefix),
+        zero_checksum: s.optional("zero_checksum", kinds::boolean),
     }
 }
 
@@ -231,6 +245,6 @@ fn native(s: &mut Section<'_, '_>) -> RawNative {
     RawNative {
         prefix: s.required("prefix", kinds::prefix),
         port: s.required("port", kinds::string),
-        next_hop: s.required("next_hop", kinds::host),
+        next_hop: s.required("next_hop", kinds::neighbour),
     }
 }

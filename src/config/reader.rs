@@ -186,7 +186,32 @@ impl<'t, 'p> Section<'t, 'p> {
         what: &'static str,
         read: impl Fn(&DeValue<'_>) -> Reading<T>,
     ) -> Field<Vec<Option<At<T>>>> {
+        let Some(found) = self.find(key) else { return Field::Absent };
+        self.elements(key, what, found, read)
+    }
+
+    /// Like [`Section::list`], where a list of one may be written without brackets.
+    pub(super) fn one_or_list<T>(
+        &mut self,
+        key: &'static str,
+        what: &'static str,
+        read: impl Fn(&DeValue<'_>) -> Reading<T>,
+    ) -> Field<Vec<Option<At<T>>>> {
         let Some((span, value)) = self.find(key) else { return Field::Absent };
+        if value.as_array().is_some() {
+            return self.elements(key, what, (span, value), read);
+        }
+        let one = self.read(|s| s.path(key), (span.clone(), value), &read);
+        Field::Is(At { value: vec![one], span })
+    }
+
+    fn elements<T>(
+        &mut self,
+        key: &'static str,
+        what: &'static str,
+        (span, value): (Range<usize>, &DeValue<'_>),
+        read: impl Fn(&DeValue<'_>) -> Reading<T>,
+    ) -> Field<Vec<Option<At<T>>>> {
         let Some(array) = value.as_array().filter(|a| !a.is_empty()) else {
             let path = self.path(key);
             self.problems.add(&span, path, format!("{} is not {what}", show(value)));

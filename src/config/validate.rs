@@ -2,12 +2,13 @@
 
 use core::fmt::Display;
 use core::hash::Hash;
+use core::net::IpAddr;
 use core::ops::Range;
 use std::collections::HashMap;
 
 use super::errors::Problems;
 use super::raw::{Raw, RawMemory, RawOverlay, RawPort};
-use super::reader::{At, Place, labelled};
+use super::reader::{At, Field, Place, labelled};
 use super::validate_routes::routes;
 use super::{Config, MemoryConfig, PortConfig, Role};
 use crate::port::MAX_PORTS;
@@ -53,11 +54,11 @@ fn overlay(raw: RawOverlay) -> Option<Overlay> {
         udp_port: raw.udp_port?.value,
         local: raw.local?.value,
         mac: raw.mac?.value,
-        addresses: raw.address.settled()?.into_iter().collect(),
+        addresses: raw.addresses.settled()?.into_iter().flatten().flatten().map(|at| at.value).collect(),
         mtu: raw.mtu.settled()?,
         dscp: raw.dscp?.value,
         source_check: raw.source_check?.value,
-        zero_checksum: false,
+        zero_checksum: raw.zero_checksum.settled()?.unwrap_or(false),
     })
 }
 
@@ -129,6 +130,54 @@ fn check_overlays(overlays: &[RawOverlay], span: &Range<usize>, problems: &mut P
     at_most("overlay", overlays.len(), MAX_OVERLAYS, span, problems);
     let names = overlays.iter().enumerate().filter_map(|(i, o)| Some((i, o.name.as_ref()?)));
     unique("overlay", "name", names, problems, |name| format!("overlay `{name}` is given twice"));
+    for (i, overlay) in overlays.iter().enumerate() {
+        check_families(i, overlay, problems);
+        let label = overlay.name.as_ref().map(|n| n.value.as_str());
+        let local = overlay.local.as_ref();
+        check_zero_checksum(Place::Row("overlay", i), label, (&overlay.zero_checksum, local), problems);
+    }
+    check_identities(overlays, problems);
+}
+
+/// ICMP errors of each family come from the one address of it.
+fn check_families(row: usize, overlay: &RawOverlay, problems: &mut Problems) {
+    let (mut v4, mut v6) = (None, None);
+    for address in overlay.known_addresses() {
+        let (family, first) = if address.value.is_ipv4() { ("IPv4", &mut v4) } else { ("IPv6", &mut v6) };
+        match first {
+            None => *first = Some(&address.span),
+            Some(first) => {
+                let label = overlay.name.as_ref().map(|n| n.value.as_str());
+                let key = labelled(Place::Row("overlay", row).key("address"), label);
+                let message = format!("{} is a second {family} address; one of each family is possible", address.value);
+                problems.add(&address.span, key.clone(), message).also(first, key);
+            }
+        }
+    }
+}
+
+/// RFC 7348 §5: over IPv4 the outer checksum is zero in any case. RFC 6935 §5 and RFC 6936 §4: over IPv6 it may be
+/// where somebody said so.
+pub(super) fn check_zero_checksum(
+    place: Place,
+    label: Option<&str>,
+    (zero, over): (&Field<bool>, Option<&At<IpAddr>>),
+    problems: &mut Problems,
+) {
+    if let (Some(zero), Some(over)) = (zero.known(), over)
+        && over.value.is_ipv4()
+    {
+        let key = |key| labelled(place.key(key), label);
+        let (message, other) = (
+            "is a choice over IPv6 only: over IPv4 the outer UDP checksum is always sent as zero; take it out",
+            if matches!(place, Place::Row("peer", _)) { "vtep" } else { "local" },
+        );
+        problems.add(&zero.span, key("zero_checksum"), message).also(&over.span, key(other));
+    }
+}
+
+/// Packets of two overlays must be told apart.
+fn check_identities(overlays: &[RawOverlay], problems: &mut Problems) {
     let mut seen = HashMap::new();
     for (i, o) in overlays.iter().enumerate() {
         let (Some(vni), Some(port), Some(local)) = (&o.vni, &o.udp_port, &o.local) else { continue };

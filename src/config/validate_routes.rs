@@ -10,6 +10,7 @@ use super::overlap::{self, Claim};
 use super::raw::{Raw, RawNative, RawOverlay, RawPeer};
 use super::reader::{At, Place, labelled};
 use super::suggest::did_you_mean;
+use super::validate::check_zero_checksum;
 use crate::control::{Route, Target};
 use crate::tables::{OverlayId, PortId};
 use crate::wire::Mac;
@@ -70,16 +71,20 @@ pub(super) fn routes(raw: &Raw, problems: &mut Problems) -> Vec<Route> {
     let known = Known::new(raw);
     let mut out = Vec::new();
     let mut claims = Vec::new();
-    let mut macs = HashMap::new();
+    let (mut macs, mut zeros) = (HashMap::new(), HashMap::new());
     let mut vteps = HashMap::new();
     for (row, peer) in raw.peers.iter().enumerate() {
         let overlay = peer_overlay(&known, row, peer, problems);
         check_vtep(&known, row, peer, problems);
+        check_family(&known, row, peer, overlay, problems);
+        check_zero_checksum(Place::Row("peer", row), None, (&peer.zero_checksum, peer.vtep.as_ref()), problems);
         check_mac(&known, row, peer, overlay, &mut macs, problems);
         if let Some(vtep) = &peer.vtep {
             vteps.entry(vtep.value).or_insert((row, &vtep.span));
         }
-        peer_routes(row, peer, overlay, &mut claims, &mut out);
+        let zero = zero_checksum(&known, peer, overlay);
+        check_agreement(row, peer, (overlay, zero), &mut zeros, problems);
+        peer_routes(row, peer, (overlay, zero), &mut claims, &mut out);
     }
     for (row, native) in raw.natives.iter().enumerate() {
         out.extend(native_route(&known, row, native, &mut claims, problems));
@@ -106,6 +111,29 @@ fn check_vtep(known: &Known<'_>, row: usize, peer: &RawPeer, problems: &mut Prob
         let key = Place::Row("peer", row).key("vtep");
         problems.add(&vtep.span, key, message).also(span, known.overlay_key(*overlay, "local"));
     }
+}
+
+/// Outer headers are of one family.
+fn check_family(known: &Known<'_>, row: usize, peer: &RawPeer, overlay: Option<usize>, problems: &mut Problems) {
+    let (Some(vtep), Some(overlay)) = (&peer.vtep, overlay) else { return };
+    let Some(local) = &known.raw.overlays[overlay].local else { return };
+    if vtep.value.is_ipv4() != local.value.is_ipv4() {
+        let message = format!(
+            "{} is an {} address, but overlay `{}` is over {}: its `local` is {}; name the peer's {} address",
+            vtep.value,
+            family(vtep.value),
+            known.overlay_name(overlay),
+            family(local.value),
+            local.value,
+            family(local.value),
+        );
+        let key = Place::Row("peer", row).key("vtep");
+        problems.add(&vtep.span, key, message).also(&local.span, known.overlay_key(overlay, "local"));
+    }
+}
+
+fn family(address: IpAddr) -> &'static str {
+    if address.is_ipv4() { "IPv4" } else { "IPv6" }
 }
 
 /// First row, MAC and its span of a (overlay, VTEP).
@@ -138,7 +166,43 @@ fn check_mac<'r>(
     }
 }
 
-fn peer_routes(row: usize, peer: &RawPeer, overlay: Option<usize>, claims: &mut Vec<Claim>, out: &mut Vec<Route>) {
+/// Whether a peer may leave out checksums: as it says, or else as its overlay does.
+fn zero_checksum(known: &Known<'_>, peer: &RawPeer, overlay: Option<usize>) -> bool {
+    let overlays = || known.raw.overlays.get(overlay?)?.zero_checksum.known();
+    peer.zero_checksum.known().or_else(overlays).is_some_and(|zero| zero.value)
+}
+
+/// First row of a (overlay, VTEP), the place where it is said, and what.
+type Zeros<'r> = HashMap<(usize, IpAddr), (usize, &'r Range<usize>, bool)>;
+
+/// What is true of a VTEP in one row is true of it in all.
+fn check_agreement<'r>(
+    row: usize,
+    peer: &'r RawPeer,
+    (overlay, zero): (Option<usize>, bool),
+    seen: &mut Zeros<'r>,
+    problems: &mut Problems,
+) {
+    let (Some(overlay), Some(vtep)) = (overlay, &peer.vtep) else { return };
+    let span = peer.zero_checksum.known().map_or(&vtep.span, |zero| &zero.span);
+    let (first, other, theirs) = *seen.entry((overlay, vtep.value)).or_insert((row, span, zero));
+    if theirs != zero {
+        let message = format!(
+            "{zero} for VTEP {} here, and {theirs} elsewhere; write the same in every [[peer]] of it",
+            vtep.value
+        );
+        let key = |row| Place::Row("peer", row).key("zero_checksum");
+        problems.add(span, key(row), message).also(other, key(first));
+    }
+}
+
+fn peer_routes(
+    row: usize,
+    peer: &RawPeer,
+    (overlay, zero_checksum): (Option<usize>, bool),
+    claims: &mut Vec<Claim>,
+    out: &mut Vec<Route>,
+) {
     let Some(prefixes) = &peer.prefixes else { return };
     let place = Place::Row("peer", row);
     for (i, at) in prefixes.value.iter().enumerate() {
@@ -146,7 +210,7 @@ fn peer_routes(row: usize, peer: &RawPeer, overlay: Option<usize>, claims: &mut 
         claims.push(Claim { prefix: at.value, overlay, span: at.span.clone(), place, element: Some(i) });
     }
     let (Some(vtep), Some(mac), Some(Ok(id))) = (&peer.vtep, &peer.mac, overlay.map(u16::try_from)) else { return };
-    let target = Target::Vtep { overlay: OverlayId(id), vtep: vtep.value, mac: mac.value, zero_checksum: false };
+    let target = Target::Vtep { overlay: OverlayId(id), vtep: vtep.value, mac: mac.value, zero_checksum };
     out.extend(prefixes.value.iter().flatten().map(|at| Route { prefix: at.value, target }));
 }
 
@@ -166,6 +230,16 @@ fn native_route(
     if let Some((overlay, span)) = known.locals.get(&next_hop.value) {
         let message = format!("{} is our own VTEP address; a next hop is another node", next_hop.value);
         problems.add(&next_hop.span, place.key("next_hop"), message).also(span, known.overlay_key(*overlay, "local"));
+    }
+    if let Some(prefix) = &native.prefix
+        && prefix.value.addr().is_ipv4() != next_hop.value.is_ipv4()
+    {
+        let (theirs, ours) = (family(next_hop.value), family(prefix.value.addr()));
+        let message = format!(
+            "{} is an {theirs} address, but {} is an {ours} prefix; name the neighbour's {ours} address",
+            next_hop.value, prefix.value
+        );
+        problems.add(&next_hop.span, place.key("next_hop"), message).also(&prefix.span, place.key("prefix"));
     }
     let target = Target::Native { port: PortId(u8::try_from(port?).ok()?), next_hop: next_hop.value };
     Some(Route { prefix: native.prefix.as_ref()?.value, target })
@@ -197,11 +271,12 @@ fn check_addresses(
     problems: &mut Problems,
 ) {
     for (row, overlay) in overlays.iter().enumerate() {
-        let Some(address) = overlay.address.known() else { continue };
-        if let Some((peer, span)) = vteps.get(&address.value) {
-            let message = format!("{} is the VTEP address of a peer; this is our address inside", address.value);
-            let key = known.overlay_key(row, "address");
-            problems.add(&address.span, key, message).also(span, Place::Row("peer", *peer).key("vtep"));
+        for address in overlay.known_addresses() {
+            if let Some((peer, span)) = vteps.get(&address.value) {
+                let message = format!("{} is the VTEP address of a peer; this is our address inside", address.value);
+                let key = known.overlay_key(row, "address");
+                problems.add(&address.span, key, message).also(span, Place::Row("peer", *peer).key("vtep"));
+            }
         }
     }
 }

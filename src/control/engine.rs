@@ -11,7 +11,7 @@ use super::source::Event;
 use super::source::file::{self, FILE};
 use crate::tables::handover::Publisher;
 use crate::tables::{Addresses, Overlay, PortFacts, TablesWriter};
-use crate::wire::{Mac, Mtu};
+use crate::wire::Mtu;
 
 /// A port as the control plane is told of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,6 +22,8 @@ pub struct EnginePort {
     pub mtu: Option<Mtu>,
     /// True if it carries VXLAN.
     pub underlay: bool,
+    /// True if neighbours on it that ask for pods are answered.
+    pub proxy: bool,
 }
 
 /// What the control plane knows, for people and programs.
@@ -150,12 +152,13 @@ impl Engine {
         self.keeper.link(ifindex)
     }
 
-    /// The host's own unicast IPv4 addresses, on whatever interface: a packet for one of them that comes in by an access
-    /// port is for the host itself, whatever prefix of the map holds it.
+    /// The host's own unicast addresses, on whatever interface: a packet for one of them that comes in by an access port
+    /// is for the host itself, whatever prefix of the map holds it. Link-local ones are left out: the program takes no
+    /// packet to such an address anyway.
     pub fn own_addresses(&self) -> Vec<IpAddr> {
         let unicast = |address: &IpAddr| match address {
             IpAddr::V4(a) => !(a.is_loopback() || a.is_multicast() || a.is_broadcast() || a.is_unspecified()),
-            IpAddr::V6(_) => false,
+            IpAddr::V6(a) => !(a.is_loopback() || a.is_multicast() || a.is_unicast_link_local() || a.is_unspecified()),
         };
         self.keeper.local().filter(unicast).collect()
     }
@@ -229,20 +232,38 @@ impl Engine {
     }
 
     fn port_facts(&self) -> Vec<PortFacts> {
-        let facts = |port: &EnginePort| match self.keeper.link(port.ifindex) {
-            Some(link) => PortFacts {
-                mac: link.mac,
-                addresses: Addresses {
-                    v4: link.addresses.iter().find_map(|(a, _)| match a {
-                        IpAddr::V4(a) => Some(*a),
-                        IpAddr::V6(_) => None,
-                    }),
-                    v6: None,
-                },
-                proxy: false,
-            },
-            None => PortFacts { mac: Mac::ZERO, addresses: Addresses::default(), proxy: false },
+        let facts = |port: &EnginePort| {
+            let link = self.keeper.link(port.ifindex);
+            let (mac, addresses) = link.map_or_else(Default::default, |l| (l.mac, error_sources(&l.addresses)));
+            PortFacts { mac, addresses, proxy: port.proxy }
         };
         self.ports.iter().map(facts).collect()
+    }
+}
+
+/// The addresses of a port from which ICMP errors are sent, the first of each family. A link-local one must do where
+/// there is no other: routers drop what comes from it (RFC 4291 §2.5.6), but senders on the link are told.
+fn error_sources(addresses: &[(IpAddr, u8)]) -> Addresses {
+    let link_local = |a: &IpAddr| matches!(a, IpAddr::V6(a) if a.is_unicast_link_local());
+    let first = |wanted: &dyn Fn(&IpAddr) -> bool| addresses.iter().map(|(a, _)| *a).find(wanted);
+    let v4 = first(&IpAddr::is_ipv4);
+    let v6 = first(&|a| a.is_ipv6() && !link_local(a)).or_else(|| first(&link_local));
+    v4.into_iter().chain(v6).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_come_from_an_address_that_routers_let_through_if_there_is_one() {
+        let of = |addresses: &[&str]| {
+            let addresses: Vec<_> = addresses.iter().map(|a| (a.parse().unwrap(), 24)).collect();
+            error_sources(&addresses).iter().map(|a| a.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&["10.0.0.1", "10.0.0.2", "fd00::1", "fe80::1"]), ["10.0.0.1", "fd00::1"]);
+        assert_eq!(of(&["fe80::1", "fd00::1"]), ["fd00::1"]);
+        assert_eq!(of(&["fe80::1"]), ["fe80::1"]);
+        assert_eq!(of(&[]), [""; 0]);
     }
 }

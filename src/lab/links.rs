@@ -1,7 +1,7 @@
 //! Links, addresses, routes and neighbours, over netlink.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, RawFd};
 
 use futures_util::{StreamExt, TryStreamExt};
@@ -20,13 +20,13 @@ pub struct End<'a> {
     mac: Option<Mac>,
     mtu: Option<u16>,
     queues: Option<u32>,
-    address: Option<(IpAddr, u8)>,
+    addresses: Vec<(IpAddr, u8)>,
 }
 
 impl<'a> End<'a> {
     /// The end named `name` in `ns`.
     pub fn new(ns: &'a Namespace, name: &'a str) -> Self {
-        Self { ns, name, mac: None, mtu: None, queues: None, address: None }
+        Self { ns, name, mac: None, mtu: None, queues: None, addresses: Vec::new() }
     }
 
     /// Gives it a MAC address instead of a random one.
@@ -47,10 +47,18 @@ impl<'a> End<'a> {
         Self { queues: Some(queues), ..self }
     }
 
-    /// Gives it an address.
+    /// Gives it an address, one more if it has some.
     #[must_use]
-    pub fn address(self, address: impl Into<IpAddr>, prefix_len: u8) -> Self {
-        Self { address: Some((address.into(), prefix_len)), ..self }
+    pub fn address(mut self, address: impl Into<IpAddr>, prefix_len: u8) -> Self {
+        self.addresses.push((address.into(), prefix_len));
+        self
+    }
+
+    /// Gives it addresses with their lengths.
+    #[must_use]
+    pub fn addresses(mut self, addresses: impl IntoIterator<Item = (IpAddr, u8)>) -> Self {
+        self.addresses.extend(addresses);
+        self
     }
 
     fn attributes<T>(&self, mut message: LinkMessageBuilder<T>) -> LinkMessageBuilder<T> {
@@ -76,10 +84,7 @@ impl<'a> End<'a> {
     /// What can only be done once both ends exist: an end without its peer refuses to come up.
     fn finish(&self) -> Result<(), LabError> {
         self.ns.up(self.name)?;
-        match self.address {
-            Some((address, len)) => self.ns.address(self.name, address, len),
-            None => Ok(()),
-        }
+        self.addresses.iter().try_for_each(|(address, len)| self.ns.address(self.name, *address, *len))
     }
 }
 
@@ -93,13 +98,15 @@ pub struct Vxlan<'a> {
     /// Outer UDP destination port.
     pub port: u16,
     /// Outer source address.
-    pub local: Ipv4Addr,
+    pub local: IpAddr,
     /// The underlay interface.
     pub dev: &'a str,
     /// Its own (inner) MAC address.
     pub mac: Mac,
     /// MTU of the overlay.
     pub mtu: u16,
+    /// Over IPv6: sends no outer UDP checksum, and takes packets without one (RFC 6936).
+    pub zero_checksum: bool,
 }
 
 impl Namespace {
@@ -202,10 +209,14 @@ impl Namespace {
 
     /// Makes a VXLAN device, up.
     pub fn vxlan(&self, spec: &Vxlan<'_>) -> Result<(), LabError> {
-        let message = LinkVxlan::new(spec.name, spec.vni.get())
-            .dev(self.index(spec.dev)?)
-            .port(spec.port)
-            .local(spec.local)
+        let message = LinkVxlan::new(spec.name, spec.vni.get()).dev(self.index(spec.dev)?).port(spec.port);
+        let message = match spec.local {
+            IpAddr::V4(local) => message.local(local),
+            IpAddr::V6(local) => message.local6(local),
+        };
+        let message = message
+            .udp_zero_csum6_tx(spec.zero_checksum)
+            .udp_zero_csum6_rx(spec.zero_checksum)
             .learning(false)
             .address(spec.mac.0.to_vec())
             .mtu(spec.mtu.into())

@@ -7,8 +7,10 @@
 //!
 //! Every loop in here is bounded in time and in count: a broken data path makes a report, never a hang.
 
+mod gateway_config;
 mod links;
 mod namespace;
+mod nodes;
 mod process;
 pub mod scrape;
 mod topology;
@@ -23,7 +25,8 @@ pub use links::{End, Vxlan};
 pub use namespace::Namespace;
 pub use process::Process;
 pub use topology::{
-    ACCESS_PORT, Cluster, Host, METRICS_ADDRESS, Node, Shape, Topology, UNDERLAY_PORT, two_clusters, two_clusters_with,
+    ACCESS_PORT, Cluster, Family, Host, METRICS_ADDRESS, Node, Shape, Topology, UNDERLAY_PORT, two_clusters,
+    two_clusters_with,
 };
 pub use world::Lab;
 

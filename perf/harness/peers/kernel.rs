@@ -29,10 +29,11 @@ fn program(bed: &Bed, cluster: &Cluster) -> Result<()> {
         name: &device,
         vni: cluster.vni(),
         port: cluster.udp_port,
-        local: SUT_UNDERLAY,
+        local: SUT_UNDERLAY.into(),
         dev: UNDERLAY,
         mac: cluster.gateway_mac(),
         mtu: MTU - OVERHEAD,
+        zero_checksum: false,
     })?;
     for node in 0..bed.nodes {
         let (network, mac) = (cluster.network(node), cluster.vtep_mac(node));

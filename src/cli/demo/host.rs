@@ -49,6 +49,7 @@ fn try_links() -> Result<(), DemoError> {
     judge("bridge", ns.bridge("b0"))?;
     let vni = Vni::from_octets([0, 0, 1]);
     let mac = Mac([2, 0, 0, 0, 0, 1]);
-    let local = std::net::Ipv4Addr::LOCALHOST;
-    judge("vxlan", ns.vxlan(&Vxlan { name: "x0", vni, port: 4789, local, dev: "v0", mac, mtu: 1450 }))
+    let local = std::net::Ipv4Addr::LOCALHOST.into();
+    let vxlan = Vxlan { name: "x0", vni, port: 4789, local, dev: "v0", mac, mtu: 1450, zero_checksum: false };
+    judge("vxlan", ns.vxlan(&vxlan))
 }

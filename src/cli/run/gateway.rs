@@ -104,6 +104,7 @@ impl Gateway {
             ifindex: plan.ifindex,
             mtu: port.mtu,
             underlay: port.role == Role::Underlay,
+            proxy: port.proxy,
         };
         let ports = ports.map(port).collect();
         let mut engine = Engine::new(keeper, writer, publisher, ports, crew.alarm());

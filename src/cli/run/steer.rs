@@ -43,7 +43,7 @@ impl Steered {
     }
 
     /// Whether programs of this capacity can hold them beside the host's own addresses, which take a place among the
-    /// prefixes each.
+    /// prefixes of their family each.
     ///
     /// # Errors
     /// A sentence that says what there is too much of.
@@ -54,12 +54,15 @@ impl Steered {
                 "{vteps} VTEPs (address and UDP port), old and new, and room for {room} in the kernel"
             ));
         }
-        let own = own.iter().filter(|a| a.is_ipv4()).map(|a| Prefix::host(*a));
-        let more = sorted(own.filter(|p| self.prefixes.binary_search(p).is_err())).len();
-        let prefixes = self.prefixes.len() + more;
+        let own = own.iter().map(|a| Prefix::host(*a));
+        let own = sorted(own.filter(|p| self.prefixes.binary_search(p).is_err()));
+        let v4 = |prefixes: &[Prefix]| prefixes.partition_point(|p| p.addr().is_ipv4()); // they are sorted
+        let here = v4(&self.prefixes) + v4(&own);
         let room = capacity.prefixes;
-        if self.access && prefixes > room as usize {
-            return Err(format!("{prefixes} prefixes, old and new, and room for {room} in the kernel"));
+        for (family, prefixes) in [("IPv4", here), ("IPv6", self.prefixes.len() + own.len() - here)] {
+            if self.access && prefixes > room as usize {
+                return Err(format!("{prefixes} {family} prefixes, old and new, and room for {room} in the kernel"));
+            }
         }
         Ok(())
     }
@@ -107,7 +110,13 @@ mod tests {
         assert!(why.contains("2 VTEPs") && why.contains("room for 1 "), "{why}");
         let less = SteerCapacity { prefixes: capacity.prefixes - 1, ..capacity };
         let why = both.fits(less, &own).unwrap_err();
-        assert!(why.contains(&format!("{} prefixes", capacity.prefixes)), "{why}");
+        assert!(why.contains(&format!("{} IPv4 prefixes", capacity.prefixes)), "{why}");
+        let six: [IpAddr; 2] = ["fd00::1", "fd00::2"].map(|a| a.parse().unwrap());
+        let alone = Steered { prefixes: vec![Prefix::host(six[0])], ..old };
+        let one = SteerCapacity { prefixes: 1, ..capacity };
+        assert_eq!(alone.fits(one, &[six[0], own[0]]), Ok(()), "each family has room of its own");
+        let why = alone.fits(one, &six).unwrap_err();
+        assert!(why.contains("2 IPv6 prefixes"), "{why}");
         let one_arm = Steered { access: false, ..both };
         assert_eq!(one_arm.fits(less, &own), Ok(()), "nobody looks prefixes up");
     }

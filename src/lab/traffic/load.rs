@@ -1,6 +1,6 @@
 //! An open-loop UDP load: it sends by the clock, whatever becomes of what it sent.
 
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -12,6 +12,7 @@ use zerocopy::byteorder::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::payload::{Digest, Stream};
+use super::unspecified;
 use crate::lab::{Doing, LabError, Namespace};
 
 /// The longest a load may run, whatever it is asked for.
@@ -110,7 +111,13 @@ pub struct UdpLoad {
 
 impl UdpLoad {
     /// Begins to send from one namespace to a receiver in another, which is reached at `dst`.
-    pub fn start(from: &Namespace, to: &Namespace, dst: Ipv4Addr, options: LoadOptions) -> Result<Self, LabError> {
+    pub fn start(
+        from: &Namespace,
+        to: &Namespace,
+        dst: impl Into<IpAddr>,
+        options: LoadOptions,
+    ) -> Result<Self, LabError> {
+        let dst = dst.into();
         let saying = || format!("starting a UDP load from {} to {}", from.name(), to.name());
         let receiver = to.run(|| UdpSocket::bind((dst, 0)))?.doing(saying)?;
         receiver.set_read_timeout(Some(Duration::from_millis(50))).doing(saying)?;
@@ -118,7 +125,7 @@ impl UdpLoad {
         let _ = set_socket_recv_buffer_size_force(&receiver, 8 << 20);
         let target = receiver.local_addr().doing(saying)?;
         let open = || -> std::io::Result<UdpSocket> {
-            let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+            let socket = UdpSocket::bind((unspecified(dst), 0))?;
             let _ = set_socket_send_buffer_size_force(&socket, 2 << 20);
             socket.connect(target)?;
             Ok(socket)

@@ -1,6 +1,6 @@
 //! ICMP echo.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -16,9 +16,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(10);
 /// Losses in a row after which a path counts as dead and is not asked any further.
 const DEAD: u32 = 3;
-/// ICMP header (RFC 792): type, code, checksum, identifier, sequence number.
+/// Echo header (RFC 792, RFC 4443 §4.1): type, code, checksum, identifier, sequence number.
 const HEADER: usize = 8;
 const ECHO_REQUEST: u8 = 8;
+const ECHO_REQUEST_V6: u8 = 128;
 
 /// What became of the echo requests.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -47,20 +48,25 @@ impl PingReport {
 
 /// Sends `count` echo requests of `size` bytes of payload from a namespace to `dst`, one after the other; fewer, if three
 /// in a row are lost.
-pub fn ping(ns: &Namespace, dst: Ipv4Addr, count: u32, size: usize) -> Result<PingReport, LabError> {
+pub fn ping(ns: &Namespace, dst: impl Into<IpAddr>, count: u32, size: usize) -> Result<PingReport, LabError> {
+    let dst = dst.into();
     let saying = || format!("pinging {dst} from {}", ns.name());
     // A datagram socket: the kernel sets identifier and checksum, checks those of the replies, and keeps others' away.
-    let open = || socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, Some(ipproto::ICMP));
+    let (family, protocol, kind) = match dst {
+        IpAddr::V4(_) => (AddressFamily::INET, ipproto::ICMP, ECHO_REQUEST),
+        IpAddr::V6(_) => (AddressFamily::INET6, ipproto::ICMPV6, ECHO_REQUEST_V6),
+    };
+    let open = || socket_with(family, SocketType::DGRAM, SocketFlags::CLOEXEC, Some(protocol));
     let socket = ns.run(open)?.doing(saying)?;
     set_socket_timeout(&socket, Timeout::Recv, Some(Duration::from_millis(100))).doing(saying)?;
     let mut report = PingReport::default();
     let mut lost_in_a_row = 0;
     for sequence in 0..count {
-        let request = echo_request(sequence as u16, size);
+        let request = echo_request(kind, sequence as u16, size);
         let start = Instant::now();
         report.sent += 1;
         // A route that is missing for now is a lost echo, not the end of the count.
-        if sendto(&socket, &request, SendFlags::empty(), &SocketAddrV4::new(dst, 0)).is_ok()
+        if sendto(&socket, &request, SendFlags::empty(), &SocketAddr::new(dst, 0)).is_ok()
             && await_reply(&socket, &request, start)
         {
             report.received += 1;
@@ -77,9 +83,9 @@ pub fn ping(ns: &Namespace, dst: Ipv4Addr, count: u32, size: usize) -> Result<Pi
     Ok(report)
 }
 
-fn echo_request(sequence: u16, size: usize) -> Vec<u8> {
+fn echo_request(kind: u8, sequence: u16, size: usize) -> Vec<u8> {
     let mut packet = vec![0; HEADER + size];
-    packet[0] = ECHO_REQUEST;
+    packet[0] = kind;
     packet[6..8].copy_from_slice(&sequence.to_be_bytes());
     Stream::new(sequence.into()).fill(&mut packet[HEADER..]);
     packet

@@ -1,10 +1,10 @@
 //! UDP datagrams of every size asked for.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use super::payload::Stream;
+use super::{payload::Stream, unspecified};
 use crate::lab::{Doing, LabError, Namespace};
 
 /// Datagrams on their way at once; few enough for any receive buffer.
@@ -36,14 +36,15 @@ impl SweepReport {
 pub fn udp_sweep(
     from: &Namespace,
     to: &Namespace,
-    dst: Ipv4Addr,
+    dst: impl Into<IpAddr>,
     sizes: impl IntoIterator<Item = usize>,
 ) -> Result<SweepReport, LabError> {
+    let dst = dst.into();
     let saying = || format!("sweeping UDP sizes from {} to {}", from.name(), to.name());
     let receiver = to.run(|| UdpSocket::bind((dst, 0)))?.doing(saying)?;
     receiver.set_read_timeout(Some(QUIET)).doing(saying)?;
     let target = receiver.local_addr().doing(saying)?;
-    let sender = from.run(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))?.doing(saying)?;
+    let sender = from.run(|| UdpSocket::bind((unspecified(dst), 0)))?.doing(saying)?;
     sender.connect(target).doing(saying)?;
     let sizes: BTreeSet<usize> = sizes.into_iter().collect();
     let ordered: Vec<usize> = sizes.iter().copied().collect();

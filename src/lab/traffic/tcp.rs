@@ -1,7 +1,7 @@
 //! A bulk transfer over TCP, with the bytes checked.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Shutdown, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -36,7 +36,13 @@ impl Transfer {
 ///
 /// # Errors
 /// Only when the lab itself fails. A path that carries nothing gives a report with zero bytes.
-pub fn tcp_transfer(from: &Namespace, to: &Namespace, dst: Ipv4Addr, bytes: u64) -> Result<Transfer, LabError> {
+pub fn tcp_transfer(
+    from: &Namespace,
+    to: &Namespace,
+    dst: impl Into<IpAddr>,
+    bytes: u64,
+) -> Result<Transfer, LabError> {
+    let dst = dst.into();
     let saying = || format!("listening in {}", to.name());
     let listener = to.run(|| TcpListener::bind((dst, 0)))?.doing(saying)?;
     let target = listener.local_addr().doing(saying)?;
@@ -92,7 +98,7 @@ fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
     let deadline = Instant::now() + STALL + Duration::from_millis(200);
     while Instant::now() < deadline {
         match listener.accept() {
-            Ok((stream, SocketAddr::V4(_) | SocketAddr::V6(_))) => return Ok(stream),
+            Ok((stream, _)) => return Ok(stream),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => thread::sleep(Duration::from_millis(1)),
             Err(e) => return Err(e),
         }
