@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use selvedge::lab::{Family, Shape};
+
 use crate::capture::{self, Frame};
 use crate::netns::{Net, output_in};
 use crate::rows::{Pair, Row, Setting};
@@ -52,7 +54,12 @@ impl Stages {
 }
 
 fn start(setting: Setting, outer: char) -> Net {
-    let mut net = Net::new(&format!("row{}{outer}", setting.name())).expect("the test has looked for root before");
+    let underlay = if outer == '4' { Family::V4 } else { Family::V6 };
+    // what is allowed over IPv6 is allowed at both ends
+    let zero_checksum = setting == Setting::Altered;
+    let shape = Shape { underlay, dual_stack: true, zero_checksum, ..Shape::default() };
+    let tag = format!("row{}{outer}", setting.name());
+    let mut net = Net::shaped(&tag, shape).expect("the test has looked for root before");
     if setting == Setting::Altered {
         net.edit("vni = 1\nudp_port = 8472", "vni = 0\nudp_port = 14789\ndscp = \"uniform\"");
         // 4789 is what is not said
@@ -98,11 +105,14 @@ fn case(line: &str, setting: Setting) -> Case {
 /// What tshark, which verifies every checksum, has to say against a packet, and what is wrong with any VXLAN packet.
 fn unsound(frame: &Frame) -> Option<String> {
     let mut wrong: Vec<String> = frame.faults().into_iter().map(str::to_owned).collect();
+    let six = frame.number("eth.type", 0) == 0x86dd;
+    let protocol = frame.at(if six { "ipv6.nxt" } else { "ip.proto" }, 0);
     // the gateway's kernel says by ICMP that nobody listens at a port
-    let kernels = frame.at("ip.proto", 0) == "1";
+    let kernels = ["1", "58"].contains(&protocol);
     if frame.at("eth.src", 0) == UNDERLAY_MAC && !kernels {
-        if frame.flag("ip.flags.mf", 0) || !["", "0"].contains(&frame.at("ip.frag_offset", 0)) {
-            wrong.push("an outer fragment (row 7)".into());
+        let fragment = !six && (frame.flag("ip.flags.mf", 0) || frame.at("ip.frag_offset", 0) != "0");
+        if fragment || protocol != "17" {
+            wrong.push("an outer fragment (row 7), or no UDP".into());
         }
         if frame.number("vxlan.flags", 0) != 0x0800 {
             wrong.push("VXLAN flags (row 2)".into());
