@@ -67,7 +67,8 @@ reasons! {
     VxlanShort = "vxlan_short",
     /// The I flag is not set: the header has no VNI (RFC 7348 §5).
     VxlanFlags = "vxlan_flags",
-    /// The reserved fields of the VXLAN header hold group policy, another protocol, or a Geneve header.
+    /// The reserved fields of the VXLAN header hold another protocol's number, a Geneve header, or a group policy that the
+    /// overlay does not carry.
     VxlanExtension = "vxlan_extension",
     /// No overlay of this VTEP has the VNI.
     UnknownVni = "unknown_vni",

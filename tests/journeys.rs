@@ -76,6 +76,36 @@ fn transit_changes_vni_port_addresses_and_macs() {
     assert_eq!(inner, ethernet(GREEN_NODE.1, GREEN_MAC, 0x0800, &one_hop_later(&ip)));
 }
 
+/// draft-smith-vxlan-group-policy: only where both overlays were told to.
+#[test]
+fn group_policies_are_carried_between_overlays_that_have_them() {
+    let policy = [0x88, 0x48, 0x12, 0x34];
+    let frame = |ip: &Ip| {
+        let mut frame = from_blue(ip).frame();
+        frame[42..46].copy_from_slice(&policy);
+        frame
+    };
+    let transit = frame(&Ip::udp(BLUE_POD, GREEN_POD, (1000, 2000), b"hello"));
+    for (blue, green, want) in [(true, true, Some(policy)), (true, false, Some([8, 0, 0, 0])), (false, true, None)] {
+        let mut all = overlays();
+        (all[0].gbp, all[1].gbp) = (blue, green);
+        let mut tables = selvedge::tables::TablesWriter::new(all, ports());
+        fill(&mut tables);
+        let mut g = Gateway::with(tables, rings());
+        let outcome = g.receive(UNDERLAY, &[&transit]);
+        match want {
+            Some(header) => assert_eq!(outcome.only().1[42..46], header),
+            None => assert_eq!(outcome.reason(), selvedge::drops::DropReason::VxlanExtension),
+        }
+        if blue {
+            let decap = frame(&Ip::udp(BLUE_POD, NATIVE, (1000, 2000), b"hello"));
+            assert_eq!(g.receive(UNDERLAY, &[&decap]).only().0, ACCESS);
+            let answer = frame(&Ip::echo(BLUE_POD, BLUE_ADDRESS, b"hello"));
+            assert_eq!(g.receive(UNDERLAY, &[&answer]).only().1[42..46], [8, 0, 0, 0], "ours has no group");
+        }
+    }
+}
+
 #[test]
 fn ethernet_padding_does_not_travel() {
     let mut g = Gateway::new();

@@ -324,6 +324,7 @@ fn a_new_peer_behind_a_known_router_is_ready_in_the_first_version() {
         mtu: None,
         dscp: Dscp::Pipe(0),
         source_check: true,
+        gbp: false,
         zero_checksum: false,
     };
     let route = |n: u8, vtep: IpAddr| Route {

@@ -137,6 +137,11 @@ impl Compiler {
         }
     }
 
+    /// The targets that need a next hop.
+    pub(super) fn behind(&self, key: &HopKey) -> &[Target] {
+        self.waiting.get(key).map_or(&[], Vec::as_slice)
+    }
+
     /// The underlay port on an interface.
     fn underlay(&self, ifindex: u32) -> Option<PortId> {
         let port = self.ports.iter().position(|p| p.underlay && p.ifindex == ifindex)?;
@@ -291,6 +296,7 @@ mod tests {
             mtu: None,
             dscp: Dscp::Pipe(0),
             source_check: true,
+            gbp: false,
             zero_checksum: false,
         }
     }

@@ -2,16 +2,19 @@
 
 use core::net::IpAddr;
 use std::collections::{BTreeMap, HashSet};
+use std::time::Instant;
 
 use super::Route;
 use super::compile::{Compiler, PortLink, hop_key};
-use super::keeper::{Changes, HopKey, Keeper, LinkChange, LinkFacts, Unready};
+use super::keeper::{Changes, HopKey, HopState, Keeper, LinkChange, LinkFacts, Unready};
+use super::pmtu::{self, Ears, Heard, Ignored, Lifetimes, Narrow, PathMtus, Voice};
 use super::rib::{Preference, Rib};
 use super::source::Event;
 use super::source::file::{self, FILE};
 use crate::tables::handover::Publisher;
 use crate::tables::{Addresses, Overlay, PortFacts, TablesWriter};
 use crate::wire::Mtu;
+use crate::wire::quote::{TooBig, Unreadable};
 
 /// A port as the control plane is told of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,6 +42,10 @@ pub struct Status {
     pub epoch: u32,
     /// Times the kernel's announcements overran and everything was listed again.
     pub overruns: u64,
+    /// Paths to peers that are narrower than the kernel knows.
+    pub narrow: Vec<Narrow>,
+    /// What became of messages about packets that were too big.
+    pub too_big: Heard,
 }
 
 /// RIB, compiler, keeper and publisher, in step.
@@ -46,6 +53,8 @@ pub struct Engine {
     keeper: Keeper,
     rib: Rib,
     compiler: Compiler,
+    paths: PathMtus,
+    voice: Voice,
     publisher: Publisher,
     ports: Vec<EnginePort>,
     wake: Box<dyn Fn()>,
@@ -77,7 +86,18 @@ impl Engine {
     ) -> Self {
         let compiler = Compiler::new(writer, Vec::new(), Vec::new());
         let epoch = publisher.adopted(); // workers begin with it
-        Self { keeper, rib: sources(), compiler, publisher, ports, wake, epoch, foreseen: HashSet::new() }
+        Self {
+            keeper,
+            rib: sources(),
+            compiler,
+            paths: PathMtus::new(Lifetimes::of_kernel()),
+            voice: Voice::default(),
+            publisher,
+            ports,
+            wake,
+            epoch,
+            foreseen: HashSet::new(),
+        }
     }
 
     /// Resolves the next hops of a map to come beside those in use, so that a route which moves finds its new one known
@@ -110,8 +130,11 @@ impl Engine {
         self.keeper.watch(self.compiler.wanted());
         let new: Vec<HopKey> = self.compiler.wanted().filter(|key| !known.contains(key)).collect();
         for key in new {
-            self.compiler.resolve(&key, &self.keeper.state(&key));
+            self.compiler.resolve(&key, &self.state(&key));
         }
+        // what was learned of peers that stay still counts
+        let compiler = &self.compiler;
+        self.paths.retain(|key| !compiler.behind(key).is_empty());
         self.publish();
     }
 
@@ -128,7 +151,7 @@ impl Engine {
     /// Follows what the kernel said.
     pub fn absorb(&mut self, changes: &Changes) {
         for (key, state) in &changes.hops {
-            self.compiler.resolve(key, state);
+            self.compiler.resolve(key, &self.paths.narrowed(key, state.clone()));
         }
         if !changes.links.is_empty() {
             let facts = self.port_facts();
@@ -145,6 +168,48 @@ impl Engine {
             }
         }
         self.publish();
+    }
+
+    /// Takes in what routers say of packets that were too big for them.
+    pub fn hear(&mut self, ears: &mut Ears, now: Instant) {
+        ears.drain(|message| self.consider(message, now));
+        self.publish();
+    }
+
+    /// Forgets what routers said too long ago: the kernel's MTU counts again.
+    pub fn expire(&mut self, now: Instant) {
+        for key in self.paths.expire(now) {
+            let state = self.state(&key);
+            self.compiler.resolve(&key, &state);
+            if let Some(left_out) = self.voice.may_speak(now) {
+                let mtu = state.map_or(0, |hop| hop.mtu);
+                tracing::info!(path = %key, mtu, left_out, "path MTU is the kernel's again");
+            }
+        }
+        self.publish();
+    }
+
+    fn consider(&mut self, message: Result<TooBig<'_>, Unreadable>, now: Instant) {
+        let outcome = message.map_err(Ignored::from).and_then(|said| {
+            let key = pmtu::path_of(&said.quote);
+            pmtu::judge(&said.quote, self.compiler.behind(&key), self.compiler.overlays())?;
+            let known = self.state(&key).map_or(u32::MAX, |hop| hop.mtu);
+            let lowered = self.paths.learn(key, known, &said, now)?;
+            Ok(lowered.then_some((key, said.router)))
+        });
+        self.paths.count(&outcome);
+        let Ok(Some((key, router))) = outcome else { return };
+        let state = self.state(&key);
+        self.compiler.resolve(&key, &state);
+        if let Some(left_out) = self.voice.may_speak(now) {
+            let mtu = state.map_or(0, |hop| hop.mtu);
+            tracing::info!(path = %key, mtu, %router, left_out, "path MTU is less than the kernel knows");
+        }
+    }
+
+    /// A next hop as the kernel has it, and as routers behind it say.
+    fn state(&self, key: &HopKey) -> HopState {
+        self.paths.narrowed(key, self.keeper.state(key))
     }
 
     /// Facts of a port.
@@ -184,8 +249,14 @@ impl Engine {
 
     /// What the control plane knows.
     pub fn status(&self) -> Status {
-        let mut status =
-            Status { routes: self.rib.len(), epoch: self.epoch, overruns: self.keeper.overruns(), ..Status::default() };
+        let mut status = Status {
+            routes: self.rib.len(),
+            epoch: self.epoch,
+            overruns: self.keeper.overruns(),
+            narrow: self.paths.narrow(Instant::now()),
+            too_big: self.paths.heard(),
+            ..Status::default()
+        };
         let wanted: HashSet<HopKey> = self.compiler.wanted().collect();
         for key in wanted {
             match self.compiler.judge(&key, self.keeper.state(&key)) {
@@ -213,9 +284,10 @@ impl Engine {
     }
 
     fn take(&mut self, events: impl Iterator<Item = Event>) {
-        let keeper = &self.keeper;
+        let (keeper, paths) = (&self.keeper, &self.paths);
         for event in events {
-            self.rib.apply(event, |outcome| self.compiler.follow(&outcome, &|key| keeper.state(key)));
+            let state = |key: &HopKey| paths.narrowed(key, keeper.state(key));
+            self.rib.apply(event, |outcome| self.compiler.follow(&outcome, &state));
         }
     }
 

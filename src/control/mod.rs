@@ -3,6 +3,7 @@
 pub mod compile;
 pub mod engine;
 pub mod keeper;
+pub mod pmtu;
 pub mod rib;
 mod shared;
 pub mod source;

@@ -10,7 +10,8 @@ use crate::tables::{Action, HopId, OuterHeader, Peer, PeerId, PortId};
 use crate::wire::flow::Flow;
 use crate::wire::outer::LEN_V4;
 use crate::wire::outer6::LEN_V6;
-use crate::wire::{Ethernet, IpHeader, Ipv4, Ipv6, Mac, OuterV4, OuterV6, Packet, eth};
+use crate::wire::vxlan::Policy;
+use crate::wire::{Ethernet, IpHeader, Ipv4, Ipv6, Mac, OuterV4, OuterV6, Packet, Vxlan, eth};
 
 impl Path<'_> {
     /// Routes the IP packet that `pkt` holds, whose header said `ip`.
@@ -30,10 +31,10 @@ impl Path<'_> {
 
     #[inline]
     fn via_peer(&mut self, origin: Origin, id: PeerId, ip: &Ip, pkt: &mut Packet<'_>) -> Result<Verdict, DropReason> {
-        let journey = match origin {
-            Origin::Access { .. } => Journey::Encap,
+        let (journey, policy) = match origin {
+            Origin::Access { .. } => (Journey::Encap, None),
             Origin::Overlay { peer, .. } if peer == id => return Err(DropReason::BackToSender),
-            Origin::Overlay { .. } => Journey::Transit,
+            Origin::Overlay { policy, .. } => (Journey::Transit, policy),
         };
         // The tables outlive the packet, and `self` is needed to answer.
         let tables = self.tables;
@@ -43,7 +44,8 @@ impl Path<'_> {
             return answer;
         }
         age(pkt);
-        let port = push_outer(peer, Payload::of(pkt), pkt)?;
+        let policy = policy.filter(|_| self.carries_policies(peer.overlay));
+        let port = push_outer(peer, Payload { policy, ..Payload::of(pkt) }, pkt)?;
         Ok(Verdict::Send(port, journey))
     }
 
@@ -99,6 +101,8 @@ pub(super) struct Payload {
     flow: Flow,
     /// The station it is for, if not the one that the headers are for.
     to: Option<Mac>,
+    /// The group that its sender belongs to.
+    policy: Option<Policy>,
 }
 
 impl Payload {
@@ -110,17 +114,22 @@ impl Payload {
         {
             let upper = ip.upper(packet);
             let flow = Flow::of_v6(ip, &upper, packet.get(usize::from(upper.at)..).unwrap_or_default());
-            return Self { ethertype: U16::new(eth::IPV6), tos: ip.traffic_class(), flow, to: None };
+            return Self { ethertype: U16::new(eth::IPV6), tos: ip.traffic_class(), flow, to: None, policy: None };
         }
         let (tos, flow) = Ipv4::ref_from_prefix(packet).map_or((0, Flow::default()), |(ip, _)| {
             (ip.tos, Flow::of_v4(ip, packet.get(ip.header_len()..).unwrap_or_default()))
         });
-        Self { ethertype: U16::new(eth::IPV4), tos, flow, to: None }
+        Self { ethertype: U16::new(eth::IPV4), tos, flow, to: None, policy: None }
     }
 
     /// Of something that concerns the link alone, for one station on it.
     pub(super) fn link_layer(ethertype: u16, to: Mac) -> Self {
-        Self { ethertype: U16::new(ethertype), tos: 0, flow: Flow::default(), to: Some(to) }
+        Self { ethertype: U16::new(ethertype), tos: 0, flow: Flow::default(), to: Some(to), policy: None }
+    }
+
+    /// A VXLAN header, with what it is to say besides.
+    fn vxlan(self, header: Vxlan) -> Vxlan {
+        self.policy.map_or(header, |policy| header.with_policy(policy))
     }
 
     /// A link header, made one for this payload.
@@ -147,7 +156,7 @@ fn push_v4(header: &OuterV4, payload: Payload, tos: u8, pkt: &mut Packet<'_>) ->
     let room: &mut OuterV4 = zerocopy::transmute_mut!(room);
     *room = *header;
     room.stamp(len, payload.flow.port(), tos);
-    room.inner = payload.link(room.inner);
+    (room.vxlan, room.inner) = (payload.vxlan(room.vxlan), payload.link(room.inner));
     Ok(())
 }
 
@@ -161,7 +170,7 @@ fn push_v6(
 ) -> Result<(), DropReason> {
     let mut header = *header;
     header.stamp(pkt.len() as u16, payload.flow, tos);
-    header.inner = payload.link(header.inner);
+    (header.vxlan, header.inner) = (payload.vxlan(header.vxlan), payload.link(header.inner));
     if !zero_checksum {
         header.udp.checksum = header.checksum(pkt.bytes());
     }

@@ -31,6 +31,7 @@ use crate::drops::DropReason;
 use crate::tables::{Domain, Dscp, FlowCache, Miss, Overlay, OverlayId, Packed, PeerId, PortId, Tables, VtepKey};
 use crate::wire::checksum::{Sum, pseudo};
 use crate::wire::ipv4::protocol;
+use crate::wire::vxlan::Policy;
 use crate::wire::{IpHeader, Mac, Packet, ecn, eth};
 use ask::{Answers, Told};
 use core::net::{IpAddr, Ipv4Addr};
@@ -81,7 +82,7 @@ pub enum Verdict {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Origin {
     Access { port: PortId, sender: Mac },
-    Overlay { overlay: OverlayId, peer: PeerId },
+    Overlay { overlay: OverlayId, peer: PeerId, policy: Option<Policy> },
 }
 
 impl Origin {
@@ -206,6 +207,9 @@ impl Path<'_> {
     fn vxlan(&mut self, pkt: &mut Packet<'_>) -> Result<Verdict, DropReason> {
         let outer = parse::outer(pkt.bytes())?;
         let overlay = self.overlay(&outer)?;
+        if outer.policy.is_some() && !self.carries_policies(overlay) {
+            return Err(DropReason::VxlanExtension);
+        }
         let frame = pkt.bytes().get(outer.inner.clone()).unwrap_or_default();
         let inner = parse::inner(frame);
         let asks = |inner: &Inner| self.is_discovery(&inner.ip, frame.get(inner.ip_at.into()..).unwrap_or_default());
@@ -221,7 +225,11 @@ impl Path<'_> {
         self.expose(pkt, ip_at, &inner.ip)?;
         let uniform = self.tables.overlay(overlay).is_some_and(|o| o.dscp == Dscp::Uniform);
         let ip = surface(pkt, inner.ip, outer.tos, uniform)?;
-        self.forward(Origin::Overlay { overlay, peer }, ip, pkt)
+        self.forward(Origin::Overlay { overlay, peer, policy: outer.policy }, ip, pkt)
+    }
+
+    fn carries_policies(&self, id: OverlayId) -> bool {
+        self.tables.overlay(id).is_some_and(|overlay| overlay.gbp)
     }
 
     /// The overlay that a packet is in.

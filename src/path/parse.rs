@@ -7,6 +7,7 @@ use zerocopy::FromBytes;
 
 use crate::drops::DropReason;
 use crate::wire::ipv4::{self, protocol};
+use crate::wire::vxlan::{Extension, Policy};
 use crate::wire::{Ethernet, Ipv4, Ipv6, Mac, Udp, Vni, Vxlan, eth, udp, vxlan};
 
 /// What the path needs of an outer header that holds together.
@@ -16,6 +17,8 @@ pub(super) struct Outer {
     pub dst: IpAddr,
     pub udp_port: u16,
     pub vni: Vni,
+    /// Legal only in overlays that carry them.
+    pub policy: Option<Policy>,
     pub tos: u8,
     /// Where the UDP datagram lies in the frame, and its checksum, if it has one. Zero says that none was computed
     /// (RFC 768), which is legal over IPv4 (RFC 7348 §5), and over IPv6 where it was agreed upon (RFC 6936).
@@ -51,14 +54,17 @@ pub(super) fn outer(frame: &[u8]) -> Result<Outer, DropReason> {
     let payload = datagram.get(udp::LEN..udp_len).unwrap_or_default();
     let (vxlan, _) = Vxlan::ref_from_prefix(payload).map_err(|_| DropReason::VxlanShort)?;
     let vni = vxlan.vni().ok_or(DropReason::VxlanFlags)?;
-    if vxlan.is_extended() {
-        return Err(DropReason::VxlanExtension);
-    }
+    let policy = match vxlan.extension() {
+        Extension::None => None,
+        Extension::Policy(policy) => Some(policy),
+        Extension::Other => return Err(DropReason::VxlanExtension),
+    };
     Ok(Outer {
         src: ip.src,
         dst: ip.dst,
         udp_port: udp.dst.get(),
         vni,
+        policy,
         tos: ip.tos,
         checked: (udp.checksum != [0, 0]).then(|| (datagram_at..datagram_at + udp_len, udp.checksum)),
         inner: datagram_at + udp::LEN + vxlan::LEN..datagram_at + udp_len,

@@ -35,6 +35,8 @@ pub struct Overlay {
     pub dscp: Dscp,
     /// Drop inner packets whose source address is not routed to the peer that sent them.
     pub source_check: bool,
+    /// Group policies (draft-smith-vxlan-group-policy) are taken, and carried between overlays that both have them.
+    pub gbp: bool,
     /// Over IPv6, send no outer UDP checksum, and take packets without one (RFC 6935, 6936), unless a peer is said to
     /// be otherwise. Over IPv4 none is sent, and none is asked for, in any case (RFC 7348 §5).
     pub zero_checksum: bool,

@@ -99,11 +99,30 @@ fn gateway(f: &mut Families, slow: &Slow) {
     f.gauge("selvedge_tables_epoch", "Version of the tables published last.", &[], f64::from(slow.status.epoch));
     let help = "Times the kernel's announcements overran and everything was listed again.";
     f.counter("selvedge_netlink_overruns_total", help, &[], slow.status.overruns);
+    paths(f, &slow.status);
     let help = "Config files read after the start, by what became of them.";
     f.counter("selvedge_config_reloads_total", help, &[("result", "applied")], slow.reloads.applied);
     f.counter("selvedge_config_reloads_total", help, &[("result", "refused")], slow.reloads.refused);
     let help = "1 if the config file read last is in force, 0 if it was refused.";
     f.gauge("selvedge_config_last_reload_success", help, &[], f64::from(u8::from(!slow.reloads.last_refused)));
+}
+
+/// Path MTU discovery between VTEPs.
+fn paths(f: &mut Families, status: &Status) {
+    for path in &status.narrow {
+        let (vtep, local) = (path.vtep.to_string(), path.local.to_string());
+        let labels = [("vtep", vtep.as_str()), ("local", local.as_str())];
+        let help = "Largest outer packet to a peer where routers on the way take less than the kernel knows.";
+        f.gauge("selvedge_path_mtu_bytes", help, &labels, path.mtu.into());
+        let help = "How much longer that counts.";
+        f.gauge("selvedge_path_mtu_expires_seconds", help, &labels, path.left.as_secs_f64());
+    }
+    let name = "selvedge_too_big_messages_total";
+    let help = "ICMP messages about packets too big for a link, by what became of them: accepted, or ignored and why.";
+    f.counter(name, help, &[("result", "accepted")], status.too_big.accepted);
+    for (why, count) in status.too_big.ignored() {
+        f.counter(name, help, &[("result", why.label())], count);
+    }
 }
 
 fn worker(f: &mut Families, id: &str, ports: &[String], stats: &Stats) {

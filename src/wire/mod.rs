@@ -15,6 +15,7 @@ pub mod nd;
 pub mod outer;
 pub mod outer6;
 pub mod packet;
+pub mod quote;
 pub mod stack;
 pub mod udp;
 pub mod vxlan;

@@ -33,6 +33,26 @@ pub struct Vxlan {
     reserved_2: u8,
 }
 
+/// What a header says beyond RFC 7348.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Extension {
+    /// Nothing.
+    None,
+    /// To which group the sender belongs.
+    Policy(Policy),
+    /// Another protocol than Ethernet follows, or this is no VXLAN header at all.
+    Other,
+}
+
+/// A group policy, as it lies on the wire: carried, and never looked into.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Policy {
+    /// "Do not learn" and "applied already".
+    bits: u8,
+    /// The group.
+    id: [u8; 2],
+}
+
 impl Vxlan {
     /// All bits: the reserved ones, too, are 0 in all headers but odd ones, which are worth a closer look.
     pub const MASK: Self = Self { flags: 0xff, reserved_1: [0xff; 3], vni: [0xff; 3], reserved_2: 0xff };
@@ -42,15 +62,20 @@ impl Vxlan {
         Self { flags: I, reserved_1: [0; 3], vni: vni.octets(), reserved_2: 0 }
     }
 
-    /// Do reserved fields hold what somebody put there on purpose: a group policy, the number of another protocol, or
-    /// another header altogether? A flag alone says nothing, and is ignored (RFC 7348 §5).
+    /// What somebody put into reserved fields on purpose. A flag alone says nothing, and is ignored (RFC 7348 §5).
     #[inline]
-    pub const fn is_extended(&self) -> bool {
-        let [_, policy @ ..] = self.reserved_1;
-        let [_, protocol] = policy;
-        self.flags & G != 0 && !matches!(policy, [0, 0])
-            || self.flags & P != 0 && protocol != 0
-            || matches!(policy, ETHERNET_BRIDGED)
+    pub const fn extension(&self) -> Extension {
+        let [bits, id @ ..] = self.reserved_1;
+        if self.flags & G != 0 && !matches!(id, [0, 0]) {
+            return Extension::Policy(Policy { bits, id });
+        }
+        let other_protocol = self.flags & P != 0 && id[1] != 0;
+        if other_protocol || matches!(id, ETHERNET_BRIDGED) { Extension::Other } else { Extension::None }
+    }
+
+    /// The header with a group policy.
+    pub const fn with_policy(self, Policy { bits, id: [a, b] }: Policy) -> Self {
+        Self { flags: self.flags | G, reserved_1: [bits, a, b], ..self }
     }
 
     /// The VNI, unless the header says that it has none. RFC 7348 §5: I must be 1; reserved bits are ignored on
@@ -96,17 +121,22 @@ mod tests {
                 32..56 => assert_eq!(seen, Some(1 ^ (1 << (55 - bit)))),
                 _ => assert_eq!(seen, Some(1), "bit {bit}"),
             }
-            assert!(!Vxlan::read_from_bytes(&bytes).unwrap().is_extended(), "bit {bit}: one alone says nothing");
+            let extension = Vxlan::read_from_bytes(&bytes).unwrap().extension();
+            assert_eq!(extension, Extension::None, "bit {bit}: one alone says nothing");
         }
     }
 
     #[test]
     fn what_others_put_into_reserved_fields_is_seen() {
-        let extended =
-            |bytes: [u8; 4]| Vxlan::read_from_bytes(&[&bytes[..], &[0, 0, 1, 0]].concat()).unwrap().is_extended();
-        assert!(extended([0x88, 0, 0, 7]) && extended([0x88, 0x48, 1, 0]), "group policy");
-        assert!(extended([0x0c, 0, 0, 3]), "another protocol");
-        assert!(extended([0x08, 0, 0x65, 0x58]), "Geneve with options of 32 octets");
-        assert!(!extended([0x88, 0x48, 0, 0]) && !extended([0x0c, 0, 3, 0]) && !extended([0xff, 0xff, 0, 0]));
+        let header = |bytes: [u8; 4]| Vxlan::read_from_bytes(&[&bytes[..], &[0, 0, 1, 0]].concat()).unwrap();
+        for policy in [[0x88, 0, 0, 7], [0x88, 0x48, 1, 0]] {
+            let Extension::Policy(found) = header(policy).extension() else { panic!("{policy:?}") };
+            assert_eq!(Vxlan::new(Vni::new(1).unwrap()).with_policy(found), header(policy));
+        }
+        assert_eq!(header([0x0c, 0, 0, 3]).extension(), Extension::Other, "another protocol");
+        assert_eq!(header([0x08, 0, 0x65, 0x58]).extension(), Extension::Other, "Geneve with options of 32 octets");
+        for nothing in [[0x88, 0x48, 0, 0], [0x0c, 0, 3, 0], [0xff, 0xff, 0, 0]] {
+            assert_eq!(header(nothing).extension(), Extension::None);
+        }
     }
 }

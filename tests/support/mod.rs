@@ -120,6 +120,7 @@ pub fn overlay(name: &str, vni: u32, udp_port: u16, local: [u8; 4], mac: [u8; 6]
         mtu: None,
         dscp: Dscp::Pipe(0),
         source_check: true,
+        gbp: false,
         zero_checksum: false,
     }
 }

@@ -52,7 +52,8 @@ pub(crate) struct Net {
     gateway: Option<Process>,
     room: tempfile::TempDir,
     starts: u32,
-    _lab: Lab,
+    /// Where further namespaces may be made.
+    pub(crate) lab: Lab,
 }
 
 impl Net {
@@ -70,7 +71,7 @@ impl Net {
         let lab = Lab::new(tag).unwrap();
         let t = two_clusters_with(&lab, shape).unwrap();
         let config = t.config_toml(METRICS_ADDRESS);
-        Some(Self { config, t, gateway: None, room: tempfile::tempdir().unwrap(), starts: 0, _lab: lab })
+        Some(Self { config, t, gateway: None, room: tempfile::tempdir().unwrap(), starts: 0, lab })
     }
 
     /// The network with its gateway running.

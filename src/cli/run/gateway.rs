@@ -3,7 +3,7 @@
 use core::mem;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant as Moment};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
@@ -16,6 +16,7 @@ use super::watch::FileWatch;
 use crate::config::{Config, Plan, PortConfig, PortPlan, Role};
 use crate::control::engine::{Engine, EnginePort};
 use crate::control::keeper::{Changes, Keeper};
+use crate::control::pmtu::Ears;
 use crate::port::PortError;
 use crate::port::host::release_memory;
 use crate::tables::TablesWriter;
@@ -36,6 +37,8 @@ pub(super) struct Gateway {
     pub(super) observatory: Arc<Observatory>,
     /// The configuration that waits for its next hops.
     pub(super) coming: Option<Coming>,
+    /// Hears what routers say of packets that were too big.
+    ears: Ears,
     crew: Crew,
 }
 
@@ -88,6 +91,7 @@ impl Gateway {
     async fn start(mut config: Config, plan: &Plan) -> Result<Self, RunError> {
         let ifindexes: Vec<u32> = plan.ports.iter().map(|p| p.ifindex).collect();
         let keeper = Keeper::start(&ifindexes).await?;
+        let ears = Ears::open().map_err(RunError::system("listening for ICMP about packets too big"))?;
         let mut writer = TablesWriter::new(Vec::new(), Vec::new());
         let (publisher, subscribers) = handover::channel(plan.cores.len(), writer.publish());
         let benches = launch::open(&config, plan)?;
@@ -119,7 +123,7 @@ impl Gateway {
         if let Some(listener) = listener {
             tokio::spawn(http::serve(listener, observatory.clone()));
         }
-        let mut gateway = Self { config, engine, observatory, coming: None, crew };
+        let mut gateway = Self { config, engine, observatory, coming: None, ears, crew };
         let steered = Steered::of(&gateway.config, gateway.engine.routes());
         // workers know the way before anything is steered to them
         gateway.await_adoption();
@@ -145,6 +149,10 @@ impl Gateway {
             let (idle, deadline) = (self.coming.is_none(), self.deadline());
             tokio::select! {
                 changes = self.engine.changed() => self.follow(&changes),
+                ready = self.ears.ready() => {
+                    ready.map_err(RunError::system("listening for ICMP about packets too big"))?;
+                    self.engine.hear(&mut self.ears, Moment::now());
+                }
                 _ = signals.hangup.recv(), if idle => {
                     file.renewed();
                     self.reload(path);
@@ -153,6 +161,7 @@ impl Gateway {
                 () = sleep_until(deadline), if !idle => {}
                 _ = tend.tick() => {
                     self.engine.collect();
+                    self.engine.expire(Moment::now());
                     self.tell();
                     if let Some(worker) = self.crew.casualty() {
                         return Err(RunError::WorkerDied(worker));
