@@ -80,7 +80,7 @@ pub(crate) const ROWS: [Row; 23] = [
     row(18, "inner_too_big", "too big: ICMP with the true limit, or fragments by config", "RFC 1191, 8201, 4459", USUAL),
     row(19, "path_mtu", "ICMP about outer packets lowers a peer's path MTU, if genuine", "RFC 1191, 8201, 5927", USUAL),
     row(20, "arp_and_nd", "ARP and ND for overlay addresses answered, others dropped", "RFC 826, 5227, 4861", USUAL),
-    row(21, "other_protocols", "GBP, GPE and Geneve bytes dropped by name", "drafts, RFC 8926", USUAL),
+    row(21, "other_protocols", "GBP, GPE and Geneve bytes dropped by name", "drafts, RFC 8926", BOTH),
     row(22, "extreme_vnis", "VNI 0 and 0xFFFFFF are legal", "RFC 7348", ALTERED),
     row(23, "echo", "ICMP echo to the overlay address answered", "RFC 1812", USUAL),
 ];
@@ -102,7 +102,6 @@ pub(crate) const OPEN: &[Open] = &[
     Open { row: 18, cases: "altered", reason: "inner packets are not fragmented yet" },
     Open { row: 19, cases: "", reason: "ICMP about outer packets is not heard yet" },
     Open { row: 20, cases: "with a wrong outer checksum", reason: "of ARP and ND the outer checksum is not verified" },
-    Open { row: 21, cases: "altered", reason: "there is no switch for GBP yet" },
 ];
 
 /// Why nothing of a row holds yet, if so.

@@ -71,7 +71,7 @@ fn sources(outer: &Header) -> Vec<IpAddr> {
         IpAddr::V4(_) => {
             &["192.0.2.12", "192.0.2.21", "192.0.2.99", "203.0.113.9", "0.0.0.0", "127.0.0.1", "224.0.0.5"]
         }
-        IpAddr::V6(_) => &["2001:db8:99::1", "::", "::1", "ff02::1"],
+        IpAddr::V6(_) => &["2001:db8::c", "2001:db8::15", "2001:db8::99", "fd00::9", "::", "::1", "ff02::1"],
     };
     addresses.iter().map(|a| a.parse().expect("an address")).chain([outer.dst]).collect()
 }

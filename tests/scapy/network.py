@@ -36,6 +36,7 @@ NATIVE = {4: "10.9.0.2", 6: "fd00:9::2"}
 STRANGER = {4: "192.0.2.99", 6: "2001:db8::99"}
 PORT = 5555  # bound wherever packets arrive, so that no kernel complains about them
 
+PLAIN = b"\x08\0\0\0"  # the first word of a VXLAN header, by RFC 7348
 ETHERTYPE = {4: b"\x08\x00", 6: b"\x86\xdd"}
 LENGTH = {4: 20, 6: 40}  # of an IP header
 DF = 2
@@ -200,7 +201,7 @@ class Pair:
         """A VXLAN packet of blue's node to the gateway. Its UDP checksum is 0 over IPv4 and right over IPv6 unless `udp`
         says otherwise. `header` gives the eight bytes of the VXLAN header; `outer` goes to the outer IP header."""
         vni = cluster.vni if vni is None else vni
-        header = b"\x08\0\0\0" + vni.to_bytes(3, "big") + b"\0" if header is None else header
+        header = PLAIN + vni.to_bytes(3, "big") + b"\0" if header is None else header
         fields = dict(sport=50000, dport=cluster.port, chksum=0 if self.outer == 4 else None)
         fields.update(udp or {})
         if fields["chksum"] is None:
@@ -222,15 +223,15 @@ class Pair:
         """A fragment of a datagram of blue's node to the gateway."""
         return Ether(src=BLUE.node_mac, dst=GW_UL) / fragment(self.outer_header(), data, at, more)
 
-    def wrapped(self, frame, ip, cluster=BLUE, tos=0, zero=None):
+    def wrapped(self, frame, ip, cluster=BLUE, tos=0, zero=None, head=PLAIN):
         """What is wrong with a frame that must carry exactly the IP packet `ip` (bytes) from the gateway to the first
         node of a cluster."""
         link = mac(cluster.vtep_mac) + mac(cluster.gw_mac) + ETHERTYPE[ip[0] >> 4]
-        return self.carried(frame, link + ip, cluster, tos, zero)
+        return self.carried(frame, link + ip, cluster, tos, zero, head)
 
-    def carried(self, frame, inner, cluster=BLUE, tos=0, zero=None):
+    def carried(self, frame, inner, cluster=BLUE, tos=0, zero=None, head=PLAIN):
         """The same for an inner frame (bytes). `zero`: the outer UDP checksum is 0; if nothing is said, over IPv4 it is,
-        over IPv6 not."""
+        over IPv6 not. `head`: the first word of the VXLAN header."""
         length, packet = LENGTH[self.outer], frame[14:]
         datagram = packet[length:]
         field, right = udp_checksum(frame)
@@ -241,7 +242,7 @@ class Pair:
             length=14 + length + 16 + len(inner),
             udp=(cluster.port, 8 + 8 + len(inner)),
             udp_sum="zero" if zero else "right",
-            vxlan=b"\x08\0\0\0" + cluster.vni.to_bytes(3, "big") + b"\0",
+            vxlan=head + cluster.vni.to_bytes(3, "big") + b"\0",
             inner=inner,
         )
         outer = read(packet)

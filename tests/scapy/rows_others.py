@@ -11,8 +11,8 @@ from scapy.all import (
     ICMPv6NDOptSrcLLAddr,
 )
 
-from bench import DECAP, REPLIED
-from network import BLUE, Ether, IPv6, Raw, delivered
+from bench import DECAP, ENCAP, REPLIED, TRANSIT
+from network import BLUE, GREEN, Ether, IPv6, Raw, delivered, inside, routed
 from rows import row
 
 EVERYBODY = "ff:ff:ff:ff:ff:ff"
@@ -96,11 +96,15 @@ def discovery(b, p):
     b.drop("one with a wrong outer checksum", ask(udp={"chksum": 0x4242}), "outer_udp_checksum")
 
 
-@row(21)
+@row(21, "usual", "altered")
 def other_protocols(b, p):
+    """Usual: none of them. Altered: group policies (draft-smith-vxlan-group-policy) in both overlays."""
     vni = BLUE.vni.to_bytes(3, "big") + b"\0"
-    policy = [p.vxlan(header=head + vni) for head in (b"\x88\0\x00\x07", b"\x88\x48\x12\x34", b"\x88\x08\x80\x00")]
-    b.drop("group policy", policy, "vxlan_extension")
+    policies = (b"\x88\0\x00\x07", b"\x88\x48\x12\x34", b"\x88\x08\x80\x00")
+    if b.setting == "altered":
+        carried(b, p, policies, vni)
+    else:
+        b.drop("group policy", [p.vxlan(header=head + vni) for head in policies], "vxlan_extension")
     # draft-ietf-nvo3-vxlan-gpe §3.1: P, and the next protocol in the fourth octet; 1 and 2 are bare IP packets
     bare = lambda kind: p.vxlan(Raw(bytes(p.udp())), header=b"\x0c\0\0" + bytes([kind]) + vni)
     b.drop("GPE", [bare(1), bare(2), p.vxlan(header=b"\x0c\0\0\x03" + vni)], "vxlan_extension")
@@ -111,3 +115,18 @@ def other_protocols(b, p):
     # row 2: one flag alone says nothing
     alone = [p.vxlan(header=bytes([flags, 0, 0, 0]) + vni) for flags in (0x88, 0x0C)]
     b.case("a flag alone is ignored", alone, {DECAP: 2}, {"native": [delivered(p.udp())] * 2})
+
+
+def carried(b, p, policies, vni):
+    for head in policies:
+        taken = p.vxlan(header=head + vni)
+        b.case(f"policy {head.hex()} is taken", taken, {DECAP: 1}, {"native": [delivered(p.udp())]})
+        across = p.udp(dst=GREEN.pod[p.inner])
+        b.case(f"policy {head.hex()} is carried on", p.vxlan(p.frame(across), header=head + vni), {TRANSIT: 1},
+               {"green1": 1}, judge=lambda got: p.wrapped(got["green1"][0], routed(across), GREEN, head=head,
+                                                          zero=b.zero(p), tos=b.tos(GREEN)))
+    echo = p.echo(BLUE.pod[p.inner], BLUE.gw[p.inner])
+    b.case("an answer has no policy", p.vxlan(p.frame(echo), header=policies[0] + vni), {REPLIED: 1}, b.to_pod(),
+           judge=lambda got: p.wrapped(got["blue1"][0], inside(got["blue1"][0]), zero=b.zero(p)))
+    b.case("what comes from outside has none", p.plain(), {ENCAP: 1}, b.to_pod(), place="native",
+           judge=lambda got: p.wrapped(got["blue1"][0], routed(p.back()), zero=b.zero(p)))
