@@ -69,11 +69,8 @@ pub(super) struct RawOverlay {
     pub(super) mtu: Field<Mtu>,
     pub(super) dscp: Option<At<Dscp>>,
     pub(super) source_check: Option<At<bool>>,
-<<<<<<< HEAD
     pub(super) gbp: Option<At<bool>>,
-=======
     pub(super) zero_checksum: Field<bool>,
->>>>>>> main
 }
 
 /// One `[[peer]]`.
@@ -231,11 +228,8 @@ fn overlay(s: &mut Section<'_, '_>) -> RawOverlay {
         mtu: s.optional("mtu", kinds::mtu),
         dscp: s.or("dscp", Dscp::Pipe(0), kinds::dscp),
         source_check: s.or("source_check", true, kinds::boolean),
-<<<<<<< HEAD
         gbp: s.or("gbp", false, kinds::boolean),
-=======
         zero_checksum: s.optional("zero_checksum", kinds::boolean),
->>>>>>> main
     }
 }
 

@@ -60,11 +60,7 @@ fn known_keys() -> BTreeMap<&'static str, Vec<&'static str>> {
 #[test]
 fn every_key_is_documented_in_the_sample() {
     let known = known_keys();
-<<<<<<< HEAD
-    assert_eq!(known.values().map(Vec::len).sum::<usize>(), 8 + 6 + 7 + 3 + 2 + 5 + 10 + 4 + 3);
-=======
-    assert_eq!(known.values().map(Vec::len).sum::<usize>(), 8 + 6 + 7 + 3 + 2 + 5 + 10 + 5 + 3);
->>>>>>> main
+    assert_eq!(known.values().map(Vec::len).sum::<usize>(), 8 + 6 + 7 + 3 + 2 + 5 + 11 + 5 + 3);
     let mut documented: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut section = "";
     for line in GATEWAY.lines() {

@@ -58,12 +58,8 @@ fn overlay(raw: RawOverlay) -> Option<Overlay> {
         mtu: raw.mtu.settled()?,
         dscp: raw.dscp?.value,
         source_check: raw.source_check?.value,
-<<<<<<< HEAD
         gbp: raw.gbp?.value,
-        zero_checksum: false,
-=======
         zero_checksum: raw.zero_checksum.settled()?.unwrap_or(false),
->>>>>>> main
     })
 }
 
