@@ -6,7 +6,7 @@
 //! byte by byte. `SELVEDGE_DIFFERENTIAL_SEED` and `SELVEDGE_DIFFERENTIAL_PACKETS` choose others.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::net::{IpAddr, Ipv6Addr, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -46,16 +46,16 @@ struct Side {
     underlay: Tap,
     native: Tap,
     /// Where the packets are sent to, so that the native host does not complain.
-    _sinks: [UdpSocket; 2],
+    _sink: UdpSocket,
 }
 
 impl Side {
     fn new(net: Net) -> Self {
         let underlay = Tap::open(&net.t.fabric, "gw");
         let native = Tap::open(&net.t.native.ns, "eth0");
-        let sinks = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()]
-            .map(|any: IpAddr| net.t.native.ns.run(|| UdpSocket::bind((any, PORT))).unwrap().unwrap());
-        Self { net, underlay, native, _sinks: sinks }
+        // of both families (Linux: net.ipv6.bindv6only is off)
+        let sink = net.t.native.ns.run(|| UdpSocket::bind((Ipv6Addr::UNSPECIFIED, PORT))).unwrap().unwrap();
+        Self { net, underlay, native, _sink: sink }
     }
 
     /// Waits until neighbours know each other, and packets come through.
