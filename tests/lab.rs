@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use selvedge::lab::traffic::{LoadOptions, UdpLoad, ping, tcp_transfer, udp_sweep};
-use selvedge::lab::{Host, Lab, Shape, Topology, two_clusters, two_clusters_with};
+use selvedge::lab::{Family, Host, Lab, Shape, Topology, two_clusters, two_clusters_with};
 
 /// Set for the process that is to be killed with a lab in its hands.
 const VICTIM: &str = "SELVEDGE_LAB_VICTIM";
@@ -93,6 +93,27 @@ fn the_network_works_with_the_kernel_as_its_gateway() {
     }
     carries_everything(&t.native, &t.blue.nodes[0].pod);
     carries_everything(&t.green.nodes[1].pod, &t.blue.nodes[0].pod);
+}
+
+#[test]
+fn the_network_has_ipv6_where_it_is_asked_for() {
+    if !root() {
+        return;
+    }
+    let lab = Lab::new("kernel6").unwrap();
+    let shape = Shape { underlay: Family::V6, dual_stack: true, ..Shape::default() };
+    let t = two_clusters_with(&lab, shape).unwrap();
+    t.kernel_gateway().unwrap();
+    let mut hosts = pods(&t);
+    hosts.push(&t.native);
+    for from in &hosts {
+        for to in hosts.iter().filter(|to| to.address != from.address) {
+            for family in [Family::V4, Family::V6] {
+                let echo = ping(&from.ns, to.at(family).unwrap(), 1, 1430 - 48).unwrap();
+                assert!(echo.complete(), "{} to {} by {family:?}: {echo:?}", from.ns.name(), to.ns.name());
+            }
+        }
+    }
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn behind_a_router(net: &mut Net) -> Namespace {
     net.lab
         .veth(&End::new(&router, "far").address(ROUTER_FAR, 24), &End::new(&green1.ns, "far").address(FAR, 24))
         .unwrap();
-    green1.ns.route(Prefix::host(t.gateway_vtep.into()), ROUTER_FAR).unwrap();
+    green1.ns.route(Prefix::host(t.gateway_vtep), ROUTER_FAR).unwrap();
     t.gateway.route("203.0.113.0/24".parse().unwrap(), ROUTER).unwrap();
 
     let device = green.device();

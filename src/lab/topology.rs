@@ -83,13 +83,15 @@ impl Shape {
         self.dual_stack.then_some(thing)
     }
 
-    /// Adds a namespace to the lab. Where there is IPv6, addresses are used at once: nobody else can have them, and
-    /// detecting that takes a second or two (RFC 4862 §5.4).
+    /// Adds a namespace to the lab. Where there is IPv6, it is on whatever the host's own default, and addresses are used
+    /// at once: nobody else can have them, and finding that out takes a second or two (RFC 4862 §5.4).
     pub(super) fn namespace(&self, lab: &Lab, name: &str) -> Result<Namespace, LabError> {
         let ns = lab.namespace(name)?;
         if self.dual_stack || self.underlay == Family::V6 {
             for which in ["all", "default"] {
-                ns.sysctl(&format!("net.ipv6.conf.{which}.accept_dad"), "0")?;
+                for key in ["disable_ipv6", "accept_dad"] {
+                    ns.sysctl(&format!("net.ipv6.conf.{which}.{key}"), "0")?;
+                }
             }
         }
         Ok(ns)
