@@ -22,6 +22,7 @@ mod recent;
 mod refuse;
 mod reply;
 mod scout;
+mod six;
 mod touch;
 
 pub use limit::{Limiter, Tick};
@@ -192,7 +193,8 @@ impl Path<'_> {
             return self.asked_outside(port, pkt);
         }
         let (sender, ip) = parse::plain(pkt.bytes())?;
-        if self.is_discovery(&ip, pkt.bytes().get(eth::LEN..).unwrap_or_default()) {
+        let packet = pkt.bytes().get(eth::LEN..).unwrap_or_default();
+        if self.is_discovery(&ip, packet) || self.is_probe(port, &ip, packet) {
             return self.asked_outside(port, pkt);
         }
         if self.is_claimed(ip.src) {
@@ -304,10 +306,7 @@ impl Path<'_> {
     fn sender(&mut self, domain: Domain, src: IpAddr, overlay: OverlayId, outer_src: IpAddr) -> Option<PeerId> {
         let src = match src {
             IpAddr::V4(src) => src,
-            IpAddr::V6(_) => {
-                let id = Packed::from(self.tables.lookup(domain, src)).peer()?;
-                return self.tables.peer(id)?.sends(overlay, outer_src).then_some(id);
-            }
+            IpAddr::V6(src) => return self.sender_v6(domain, src, overlay, outer_src),
         };
         let epoch = self.tables.epoch();
         let cached = self.memory.cache.get(domain, src, epoch);
@@ -384,7 +383,7 @@ impl Path<'_> {
     fn route(&mut self, domain: Domain, addr: IpAddr) -> Packed {
         match addr {
             IpAddr::V4(addr) => self.route_v4(domain, addr),
-            IpAddr::V6(_) => self.tables.lookup(domain, addr).into(),
+            IpAddr::V6(addr) => self.route_v6(domain, addr),
         }
     }
 

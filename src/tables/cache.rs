@@ -1,6 +1,6 @@
 //! The flow cache: one worker's memory of what the forwarding table said.
 
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::hash::Keyed;
 use super::{Action, Packed};
@@ -59,12 +59,34 @@ impl Set {
         (0..WAYS).find(|way| self.addrs.0[*way] == word(addr) && self.domains.0[*way] == u32::from(domain.0))
     }
 
+    /// The way with this tag, of this epoch.
+    fn tagged(&self, tag: &Tag, epoch: u32) -> Option<usize> {
+        (0..WAYS).find(|way| {
+            (self.addrs.0[*way], self.domains.0[*way], self.epochs.0[*way]) == (tag.addr, tag.domain, epoch)
+        })
+    }
+
     /// The first way of another epoch than this.
     #[inline(always)]
     fn stale(&self, epoch: u32) -> Option<usize> {
         self.epochs.0.iter().position(|e| *e != epoch)
     }
 }
+
+/// What stands for an IPv6 address in a set: there is room for 32 bits of its hash, and the rest is compared elsewhere.
+struct Tag {
+    place: usize,
+    addr: u32,
+    domain: u32,
+}
+
+/// The IPv6 addresses of a set: one cache line.
+#[derive(Clone, Copy, Default)]
+#[repr(align(64))]
+struct Wide([u128; WAYS]);
+
+/// Marks the domains of IPv6 addresses, so that no IPv4 address is taken for a tag.
+const V6: u32 = 1 << 31;
 
 /// Where in a cache an address is, or would be put: found once for all that is done there. Good until something is put.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -109,9 +131,15 @@ pub struct Domain(pub u16);
 /// The hash is keyed per boot, so that nobody outside can aim at one set. An entry of another epoch than the tables'
 /// reads as a miss, so that publishing new tables touches nothing here; whoever finds that it still holds renews it.
 /// Addresses without a route are never inserted.
+///
+/// Both families share the sets. An IPv6 address takes a way there as an IPv4 address does, by a part of its hash, and all
+/// of it is in a table beside them; that is memory of its own, a cache line more to look at, and not touched, and so
+/// not even there, as long as there is no IPv6.
 pub struct FlowCache {
     /// A power of two of them.
     sets: Box<[Set]>,
+    /// The IPv6 address in each way of each set.
+    wide: Box<[Wide]>,
     hasher: Keyed,
 }
 
@@ -122,10 +150,43 @@ impl core::fmt::Debug for FlowCache {
 }
 
 impl FlowCache {
-    /// A cache of at least `entries` entries (rounded up to a power of two, at least 4 and at most 2³¹), 16 bytes each.
+    /// A cache of at least `entries` entries (rounded up to a power of two, at least 4 and at most 2³¹), 16 bytes each, and as much again once there
+    /// is IPv6.
     pub fn new(entries: usize, hasher: Keyed) -> Self {
         let sets = entries.div_ceil(WAYS).min(MOST_SETS).next_power_of_two();
-        Self { sets: vec![Set::default(); sets].into(), hasher }
+        Self { sets: vec![Set::default(); sets].into(), wide: vec![Wide::default(); sets].into(), hasher }
+    }
+
+    fn tag(&self, domain: Domain, addr: Ipv6Addr) -> Tag {
+        let bits = addr.to_bits();
+        let hash = self.hasher.hash(self.hasher.hash(bits as u64 ^ u64::from(domain.0) << 48) ^ (bits >> 64) as u64);
+        Tag { place: self.set_of(hash), addr: (hash >> 32) as u32, domain: u32::from(domain.0) | V6 }
+    }
+
+    /// The remembered action for an IPv6 address.
+    #[inline]
+    pub fn get_v6(&self, domain: Domain, addr: Ipv6Addr, epoch: u32) -> Packed {
+        let tag = self.tag(domain, addr);
+        let found = self.sets.get(tag.place).and_then(|set| Some((set, set.tagged(&tag, epoch)?)));
+        match found {
+            Some((set, way)) if self.wide[tag.place].0[way] == addr.to_bits() => Packed(set.actions.0[way]),
+            _ => Packed::NONE,
+        }
+    }
+
+    /// Remembers an action for an IPv6 address, unless it is none: in the place of what has the same tag, of an entry of
+    /// another epoch, or of a pseudo-random one.
+    pub fn put_v6(&mut self, domain: Domain, addr: Ipv6Addr, epoch: u32, advice: Packed) {
+        let tag = self.tag(domain, addr);
+        let (Some(set), Some(wide)) = (self.sets.get_mut(tag.place), self.wide.get_mut(tag.place)) else { return };
+        if advice.is_none() {
+            return;
+        }
+        let any = tag.addr as usize % WAYS;
+        let way = set.tagged(&tag, epoch).or_else(|| set.stale(epoch)).unwrap_or(any);
+        (set.addrs.0[way], set.domains.0[way], set.epochs.0[way], set.actions.0[way]) =
+            (tag.addr, tag.domain, epoch, advice.0);
+        wide.0[way] = addr.to_bits();
     }
 
     /// The set for an address.
@@ -264,6 +325,38 @@ mod tests {
             let set = &c.sets[0];
             assert_eq!(set.addrs.0.iter().filter(|a| **a == word(addr)).count(), 1);
         }
+    }
+
+    #[test]
+    fn families_share_the_sets_and_are_never_mistaken() {
+        let mut c = cache(1024);
+        let pod6 = |n: u32| Ipv6Addr::from_bits(0xfd00_0244 << 96 | u128::from(n));
+        let encap = |n| Packed::from(Some(Action::Encap(PeerId(n))));
+        for n in 0..200 {
+            c.put(Domain(1), pod(n), 7, Action::Encap(PeerId(n)));
+            c.put_v6(Domain(1), pod6(n), 7, encap(1000 + n));
+        }
+        let four = (0..200).filter(|&n| c.get(Domain(1), pod(n), 7) == encap(n)).count();
+        let six = (0..200).filter(|&n| c.get_v6(Domain(1), pod6(n), 7) == encap(1000 + n)).count();
+        assert!(four > 190 && six > 190, "{four} {six}");
+        for n in 0..200 {
+            assert!(c.get_v6(Domain(2), pod6(n), 7).is_none() && c.get_v6(Domain(1), pod6(n), 8).is_none());
+            assert!(c.get_v6(Domain(1), pod6(n + 200), 7).is_none());
+        }
+        c.put_v6(Domain(1), pod6(3), 7, encap(5));
+        c.put_v6(Domain(1), pod6(9999), 7, Packed::NONE);
+        assert_eq!((c.get_v6(Domain(1), pod6(3), 7), c.get_v6(Domain(1), pod6(9999), 7)), (encap(5), Packed::NONE));
+    }
+
+    /// Whoever has the same 32 bits in the same set is told from the other by the rest.
+    #[test]
+    fn an_address_with_the_same_tag_is_another_address() {
+        let mut c = cache(4);
+        let (domain, here) = (Domain(1), Ipv6Addr::LOCALHOST);
+        c.put_v6(domain, here, 1, Packed::from(Some(Action::Local)));
+        let way = c.sets[0].tagged(&c.tag(domain, here), 1).unwrap();
+        c.wide[0].0[way] ^= 1 << 77;
+        assert!(c.get_v6(domain, here, 1).is_none());
     }
 
     #[test]
