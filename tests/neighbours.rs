@@ -146,6 +146,17 @@ fn a_proxy_answers_for_pods_and_for_nobody_else() {
     let outcome = g.receive(ACCESS, &[&solicit(NATIVE_6, RED_POD_6)]);
     let want = advertisement(RED_POD_6, NATIVE_6, PORT_MACS[1], 0x40);
     assert_eq!(outcome.only(), (ACCESS, &ethernet(mac(11), PORT_MACS[1], 0x86dd, &want)[..]));
+    // who knows the pod asks it alone, now and then, whether it is still there
+    let mut probe = Ip6::solicitation(NATIVE_6, RED_POD_6, mac(11));
+    probe.dst = RED_POD_6;
+    probe.finish(2);
+    let to_us = |ip: &Ip6| ethernet(PORT_MACS[1], mac(11), 0x86dd, &ip.bytes());
+    assert_eq!(
+        g.receive(ACCESS, &[&to_us(&probe)]).only(),
+        (ACCESS, &ethernet(mac(11), PORT_MACS[1], 0x86dd, &want)[..])
+    );
+    probe.hop_limit = 254;
+    assert_eq!(g.receive(ACCESS, &[&to_us(&probe)]).journeys[0], 1, "from beyond the link: a packet like any other");
     for frame in [
         ask([0; 4], BLUE_POD),
         ask(BLUE_POD, BLUE_POD),
@@ -159,4 +170,6 @@ fn a_proxy_answers_for_pods_and_for_nobody_else() {
     }
     let mut g = gateway_6();
     assert_eq!(g.receive(ACCESS, &[&ask(NATIVE, BLUE_POD)]).reason(), R::NotIp, "a port that is no proxy");
+    probe.hop_limit = 255;
+    assert_eq!(g.receive(ACCESS, &[&to_us(&probe)]).journeys[0], 1, "nor are its neighbours the pods'");
 }

@@ -1,9 +1,10 @@
 //! IPv6 inside, outside and both: everybody sends everything to everybody, between plain kernels.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
-use selvedge::lab::traffic::{ping, tcp_transfer, udp_sweep};
-use selvedge::lab::{ACCESS_PORT, End, Family, Host, Namespace, Shape};
+use selvedge::lab::traffic::{LoadOptions, UdpLoad, ping, tcp_transfer, udp_sweep};
+use selvedge::lab::{ACCESS_PORT, End, Family, Host, Namespace, Shape, UNDERLAY_PORT};
 use selvedge::wire::Prefix;
 
 #[path = "support/netns.rs"]
@@ -177,11 +178,55 @@ fn a_prefix_comes_and_goes(net: &mut Net) {
     let prefix: Prefix = t.green.nodes[1].prefix6.expect("the network is dual-stack");
     let reached = |family| ping(&from.ns, at(pod, family), 1, 56).unwrap().complete();
     assert!(reached(Family::V6) && reached(Family::V4));
+    let load = LoadOptions { rate: 2000, duration: Duration::from_secs(60), ..LoadOptions::default() };
+    let steady = [(from, &t.blue.nodes[0].pod), (&t.blue.nodes[1].pod, &t.green.nodes[0].pod)]
+        .map(|(from, to)| UdpLoad::start(&from.ns, &to.ns, at(to, Family::V6), load).unwrap());
     reload(net, &base.replace(&format!(", \"{prefix}\""), ""));
     assert!(!reached(Family::V6) && reached(Family::V4), "{prefix} is still there");
     reload(net, &base);
     assert!(reached(Family::V6), "{prefix} does not come back");
+    for counts in steady.map(UdpLoad::stop) {
+        assert!(counts.sent > 100 && counts.lost + counts.duplicate + counts.corrupt == 0, "{counts:?}");
+    }
     assert_eq!(drops(&net.ledger()), [], "what has no route is left to the kernel");
+}
+
+/// Routers of IPv6 are known by their link-local addresses: native next hops, and those on the way to VTEPs.
+#[test]
+fn next_hops_may_be_link_local() {
+    let Some(mut net) = Net::shaped("sixlink", dual_stack(Family::V6)) else { return };
+    let t = net.t.clone();
+    let (native, green1) = (&t.native, &t.green.nodes[0]);
+    let far: IpAddr = "2001:db8:f::5".parse().unwrap();
+    green1.ns.address("lo", far, 128).unwrap();
+    let router = link_local(&green1.ns);
+    run_in(&t.gateway, &["ip", "route", "add", &far.to_string(), "via", &router, "dev", UNDERLAY_PORT]);
+    net.edit(&format!("vtep = \"{}\"", green1.vtep), &format!("vtep = \"{far}\""));
+    let native_hop = native.address6.expect("the network is dual-stack").to_string();
+    net.edit(&format!("next_hop = \"{native_hop}\""), &format!("next_hop = \"{}\"", link_local(&native.ns)));
+    net.start();
+    let blue = &t.blue.nodes[0].pod;
+    carries_everything(native, blue, Family::V6, t.shape.inner_mtu());
+    // one way only: what comes back has the node's own address, which is no peer's any more
+    let there = udp_sweep(&native.ns, &green1.pod.ns, at(&green1.pod, Family::V6), (0..1000).step_by(100)).unwrap();
+    assert!(there.complete(), "{there:?}");
+    assert_eq!(drops(&net.ledger()), []);
+    net.finish();
+}
+
+/// The link-local address of a namespace's `eth0`.
+fn link_local(ns: &Namespace) -> String {
+    let told = run_in(ns, &["ip", "-6", "-br", "addr", "show", "dev", "eth0", "scope", "link"]);
+    let address = told.split_whitespace().find_map(|word| word.strip_suffix("/64"));
+    address.unwrap_or_else(|| panic!("no link-local address: {told}")).to_owned()
+}
+
+/// A kernel that has not heard of a neighbour for a while asks it by its own address, and forgets it without an answer.
+fn still_there(host: &Host, neighbour: IpAddr, mac: &str) {
+    let ip = |args: String| run_in(&host.ns, &args.split(' ').collect::<Vec<_>>());
+    ip(format!("ip neigh change {neighbour} lladdr {mac} dev eth0 nud probe"));
+    let state = || ip(format!("ip neigh show {neighbour} dev eth0"));
+    assert!(until(5 * SOON, || state().contains("REACHABLE")), "{}", state());
 }
 
 /// Hosts that believe pods to be on their own segment: they ask for MAC addresses and get the gateway's.
@@ -206,6 +251,7 @@ fn pods_are_neighbours_of_plain_hosts_where_the_port_is_a_proxy() {
         let neighbour = run_in(&native.ns, &["ip", "neigh", "show", &at(pod, family).to_string(), "dev", "eth0"]);
         assert!(neighbour.contains(&mac), "{family:?}: {neighbour}");
         carries_everything(native, pod, family, t.shape.inner_mtu());
+        still_there(native, at(pod, family), &mac);
     }
     // the host's own addresses are the kernel's to answer for, and what is nowhere is nobody's
     let own = t.gateway_access.to_string();

@@ -193,7 +193,8 @@ impl Path<'_> {
             return self.asked_outside(port, pkt);
         }
         let (sender, ip) = parse::plain(pkt.bytes())?;
-        if self.is_discovery(&ip, pkt.bytes().get(eth::LEN..).unwrap_or_default()) {
+        let packet = pkt.bytes().get(eth::LEN..).unwrap_or_default();
+        if self.is_discovery(&ip, packet) || self.is_probe(port, &ip, packet) {
             return self.asked_outside(port, pkt);
         }
         if self.is_claimed(ip.src) {

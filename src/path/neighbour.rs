@@ -74,6 +74,16 @@ impl Path<'_> {
             && (!is_forwardable(ip.dst) || self.tables.lookup(Domain(0), ip.dst) == Some(Action::Local))
     }
 
+    /// Does a neighbour on a port that stands in for pods ask one of them, by its own address, whether it is still there
+    /// (RFC 4861 §7.3.1)? The pod would not take such a question from beyond its link.
+    pub(super) fn is_probe(&self, port: PortId, ip: &Ip, packet: &[u8]) -> bool {
+        ip.ttl == nd::HOP_LIMIT
+            && ip.protocol == protocol::ICMPV6
+            && ip.dst.is_ipv6()
+            && packet.get(usize::from(ip.header_len)) == Some(&nd::SOLICITATION)
+            && self.tables.port(port).is_some_and(|port| port.proxy)
+    }
+
     /// A frame inside an overlay that is ARP or neighbour discovery.
     #[cold]
     pub(super) fn asked_inside(
