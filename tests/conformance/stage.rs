@@ -65,6 +65,10 @@ fn start(setting: Setting, outer: char) -> Net {
         // 4789 is what is not said
         net.edit("vni = 7\nudp_port = 4789", "vni = 16777215\ndscp = 46\ngbp = true");
     }
+    for family in ["ipv4", "ipv6"] {
+        // seconds for which a path MTU counts: no test waits ten minutes
+        net.t.gateway.sysctl(&format!("net.{family}.route.mtu_expires"), "3").unwrap();
+    }
     net.start();
     net
 }
