@@ -61,9 +61,12 @@ fn start(setting: Setting, outer: char) -> Net {
     let tag = format!("row{}{outer}", setting.name());
     let mut net = Net::shaped(&tag, shape).expect("the test has looked for root before");
     if setting == Setting::Altered {
-        net.edit("vni = 1\nudp_port = 8472", "vni = 0\nudp_port = 14789\ndscp = \"uniform\"\ngbp = true");
+        net.edit(
+            "vni = 1\nudp_port = 8472",
+            "vni = 0\nudp_port = 14789\ndscp = \"uniform\"\ngbp = true\nfragment = true",
+        );
         // 4789 is what is not said
-        net.edit("vni = 7\nudp_port = 4789", "vni = 16777215\ndscp = 46\ngbp = true");
+        net.edit("vni = 7\nudp_port = 4789", "vni = 16777215\ndscp = 46\ngbp = true\nfragment = true\nmtu = 1300");
     }
     for family in ["ipv4", "ipv6"] {
         // seconds for which a path MTU counts: no test waits ten minutes

@@ -2,25 +2,73 @@
 
 import time
 
-from scapy.all import ICMPv6PacketTooBig
+from scapy.all import ICMPv6PacketTooBig, defragment
 
 from bench import ENCAP, REPLIED
-from network import GREEN, GW_ACCESS, GW_UL, GW_VTEP, ICMP, IP, STRANGER, Ether, IPv6, Raw, routed, to_native
+from network import (
+    GREEN,
+    GW_ACCESS,
+    GW_UL,
+    GW_VTEP,
+    ICMP,
+    IP,
+    STRANGER,
+    Ether,
+    IPOption_NOP,
+    IPv6,
+    Raw,
+    inside,
+    read,
+    routed,
+    source_port,
+    to_native,
+)
 from rows import row
 
 
-@row(18)
+@row(18, "usual", "altered")
 def too_big(b, p):
-    """The true limit: 1500 less 50 bytes over IPv4, less 70 over IPv6."""
+    """The true limit: 1500 less 50 bytes over IPv4, less 70 over IPv6. Altered: inner packets may be fragmented, and the
+    green overlay takes 1,300 bytes only."""
     for size in (p.limit + 1, 1500):
         ip = p.back(size, df=True)
         b.case(f"{size} bytes, not to be fragmented", p.plain(ip), {REPLIED: 1}, {"native": 1}, place="native",
                judge=lambda got: complaint(p, got, p.limit, ip))
     ip = p.back(p.limit, df=True)
     b.case(f"{p.limit} bytes fit", p.plain(ip), {ENCAP: 1}, b.to_pod(), place="native",
-           judge=lambda got: p.wrapped(got["blue1"][0], routed(ip)))
-    if p.inner == 4:
+           judge=lambda got: p.wrapped(got["blue1"][0], routed(ip), zero=b.zero(p)))
+    if b.setting == "altered":
+        narrower(b, p)
+    if p.inner == 4 and b.setting == "altered":
+        for size in (p.limit + 1, 1500):
+            ip = p.back(size - 4, options=[IPOption_NOP()] * 4)
+            b.case(f"{size} bytes without DF come in pieces", p.plain(ip), {ENCAP: 1}, {"blue1": 2}, place="native",
+                   judge=lambda got: together(b, p, got["blue1"], ip))
+    elif p.inner == 4:
         b.drop("without DF it is dropped", p.plain(p.back(p.limit + 1)), "too_big", "native")
+
+
+def narrower(b, p):
+    for size in (1301, p.limit):
+        ip = p.back(size, dst=GREEN.pod[p.inner], df=True)
+        b.case(f"{size} bytes into the narrower overlay", p.plain(ip), {REPLIED: 1}, {"native": 1}, place="native",
+               judge=lambda got: complaint(p, got, 1300, ip))
+    ip = p.back(1300, dst=GREEN.pod[p.inner], df=True)
+    b.case("1300 bytes fit it", p.plain(ip), {ENCAP: 1}, {"green1": 1}, place="native",
+           judge=lambda got: p.wrapped(got["green1"][0], routed(ip), GREEN, zero=b.zero(p), tos=b.tos(GREEN)))
+
+
+def together(b, p, frames, ip):
+    """What is wrong with inner fragments (RFC 791 §3.2) of a packet: each is whole in its own tunnel headers, all fit,
+    they share a source port, and scapy puts them together to the packet."""
+    wrong = [w for frame in frames for w in p.wrapped(frame, inside(frame), zero=b.zero(p))]
+    pieces = [read(inside(frame)) for frame in frames]
+    wrong += [f"a piece of {len(piece)} bytes" for piece in pieces if len(piece) > p.limit]
+    if len({source_port(frame) for frame in frames}) != 1:
+        wrong.append("pieces have source ports of their own")
+    whole = defragment(pieces)
+    got = [bytes(packet.payload) for packet in whole]
+    return wrong or ([] if got == [bytes(ip.payload)] else [f"together they are {[g.hex() for g in got]}"])
 
 
 def complaint(p, got, limit, ip):
