@@ -138,10 +138,10 @@ fn both_families_over_ipv6() {
 #[test]
 fn no_family_is_slower_than_another() {
     const ROUNDS: usize = 5;
-    // a tenth less is what is promised; as much again is the noise of such short rounds, and more on a busy machine
-    const LEAST: f64 = 0.75;
-    let Some(over_v4) = running("iperf-r4", Family::V4) else { return };
-    let Some(over_v6) = running("iperf-r6", Family::V6) else { return };
+    // 0.9 is what is to be had; such short rounds differ by 0.15 on a quiet machine, and by more on a busy one
+    const LEAST: f64 = 0.6;
+    let Some(over_v4) = running("ratio4", Family::V4) else { return };
+    let Some(over_v6) = running("ratio6", Family::V6) else { return };
     let mut runs: BTreeMap<_, Vec<f64>> = BTreeMap::new();
     for _ in 0..ROUNDS {
         for (outer, net) in [("IPv4", &over_v4), ("IPv6", &over_v6)] {
