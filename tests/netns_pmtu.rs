@@ -162,6 +162,11 @@ fn tcp_survives(tag: &str, outer: Family, inner: Family) {
         assert!(transfer.hash_ok, "{}: {transfer:?}", from.ns.name());
     }
     assert!(echo(&native, &pod, limit.into()), "what fits passes");
+    // and narrower still: no less than inner IPv6 needs
+    far.link(1360);
+    assert!(transfer(&native, &pod, 8 << 20).hash_ok);
+    assert!(until(SOON, || far.learnt() == Some(1360.0)), "{:?}", far.learnt());
+    assert_eq!(path_mtu(&native, at(&pod)), u32::from(limit) - 40);
 
     for capture in captures {
         let frames = capture.stop();
