@@ -118,11 +118,13 @@ impl Path<'_> {
     #[inline(never)]
     fn scout_other(&mut self, front: &[u8; REACH], len: usize) -> Scouted {
         let (frame, transport) = split(front);
+        if !frame.outer.is_plain_udp() {
+            return Scouted::default();
+        }
         let key = VtepKey::of(&frame.outer);
         let epoch = self.tables.epoch();
         if self.memory.recent.get(key, epoch).is_none() && self.learn(key).is_none() {
-            let shape = if frame.outer.is_plain_udp() { Shape::STRANGER } else { Shape::default() };
-            return Scouted { shape, ..Scouted::default() };
+            return Scouted { shape: Shape::STRANGER, ..Scouted::default() };
         }
         let Some(overlay) = self.memory.recent.get(key, epoch) else { return Scouted::default() };
         let mut unchecked = *frame;
