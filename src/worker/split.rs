@@ -15,7 +15,7 @@ impl<P: Port> Exit<'_, P> {
     pub(super) fn split(&mut self, path: &Path<'_>, mut frame: Frame, port: PortId, journey: Journey) {
         let pieces = path.fragments(&self.pool.packet(&mut frame));
         let outcome = pieces.ok_or(DropReason::TooBig).and_then(|pieces| {
-            let at = self.prepare(port, pieces.clone().count())?;
+            let at = self.prepare(port, pieces.len())?;
             self.send(path, &mut frame, at, pieces, journey)
         });
         if let Err(reason) = outcome {
