@@ -25,7 +25,7 @@ impl<P: Port> Exit<'_, P> {
     }
 
     /// Makes sure that there are so many chunks, and room for them to leave by a port, whose place is returned.
-    fn prepare(&mut self, port: PortId, pieces: usize) -> Result<usize, DropReason> {
+    pub(super) fn prepare(&mut self, port: PortId, pieces: usize) -> Result<usize, DropReason> {
         let at = usize::from(port.0);
         let room = |lanes: &[Lane<P>]| lanes.get(at).map_or(0, |lane| lane.leaving.room());
         if room(self.lanes) < pieces {
