@@ -43,6 +43,12 @@ impl Scouted {
         !self.src().is_none() && !self.dst().is_none()
     }
 
+    /// Is the frame plain, and nothing to be done to it for which all of it has to be read?
+    #[inline(always)]
+    pub(super) const fn is_settled(self) -> bool {
+        self.shape.is_plain() && !self.shape.has(Shape::UNSETTLED)
+    }
+
     /// The same with what the tables say besides.
     #[inline(always)]
     pub(super) const fn with(self, src: Packed, dst: Packed) -> Self {

@@ -395,8 +395,7 @@ static __always_inline int others(struct xdp_md *ctx, const struct ethhdr *eth, 
 	return reason < PASS_NOT_IP ? redirect(ctx, reason) : pass(reason);
 }
 
-SEC("xdp")
-int selvedge_steer(struct xdp_md *ctx)
+static __always_inline int steer(struct xdp_md *ctx)
 {
 	const void *data = (const void *)(long)ctx->data, *end = (const void *)(long)ctx->data_end;
 	const struct ethhdr *eth = data;
@@ -422,6 +421,20 @@ int selvedge_steer(struct xdp_md *ctx)
 	if (port->roles & ROLE_ACCESS && access(ip) == REDIRECTED_ACCESS)
 		return redirect(ctx, REDIRECTED_ACCESS);
 	return pass(reason);
+}
+
+SEC("xdp")
+int selvedge_steer(struct xdp_md *ctx)
+{
+	return steer(ctx);
+}
+
+// The same for packets in several buffers, of which it sees the first: all headers lie there. Kernels before 5.18 do not
+// load it.
+SEC("xdp.frags")
+int selvedge_steer_sg(struct xdp_md *ctx)
+{
+	return steer(ctx);
 }
 
 char LICENSE[] SEC("license") = "GPL";
