@@ -103,6 +103,7 @@ impl Path<'_> {
         if link.dst != overlay.mac && !link.dst.is_multicast() {
             return Err(DropReason::InnerDestinationMac);
         }
+        self.verify_outer(peer, outer, pkt.bytes())?;
         let asked = Asked::read(link, payload).ok_or(DropReason::Neighbour)?;
         if !overlay.addresses.contains(asked.target) {
             return Err(DropReason::Neighbour);
