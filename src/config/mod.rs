@@ -8,6 +8,7 @@ mod overlap;
 mod plan;
 mod plan_checks;
 mod plan_overlays;
+mod plan_vlan;
 pub mod probe;
 mod raw;
 mod reader;

@@ -85,6 +85,8 @@ fn interface(name: &str, addresses: Vec<IpAddr>) -> Option<InterfaceFacts> {
         xsk_zero_copy: features.map(|f| f.zero_copy),
         lro: Some(facts.offloads.lro),
         gro: Some(facts.offloads.gro),
+        rx_vlan: Some(facts.offloads.rx_vlan),
+        vlan: host::vlan_device(facts.index).ok()?,
         rx_checksum: Some(facts.offloads.rx_checksum),
         addresses,
     })

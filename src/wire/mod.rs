@@ -18,6 +18,7 @@ pub mod packet;
 pub mod quote;
 pub mod stack;
 pub mod udp;
+pub mod vlan;
 pub mod vxlan;
 
 pub use addr::{AddrError, Mac, Mtu, Prefix, Vni};
@@ -32,4 +33,5 @@ pub use outer6::OuterV6;
 pub use packet::{NoHeadroom, Packet, Span, TooShort};
 pub use stack::{Pattern, StackV4};
 pub use udp::Udp;
+pub use vlan::VlanTags;
 pub use vxlan::Vxlan;
