@@ -110,6 +110,8 @@ reasons! {
     TooBig = "too_big",
     /// ARP or neighbour discovery that is unsound, or asks for no address that the gateway answers for.
     Neighbour = "neighbour",
+    /// The packet exceeds the MTU of its way out and was to be fragmented, but too few chunks of memory are free.
+    NoFrame = "no_frame",
     /// The packet is for the gateway itself, which answers nothing but echo requests.
     NotForUs = "not_for_us",
     /// The chunk has no room in front of the packet for the headers.

@@ -4,15 +4,17 @@ mod support;
 
 use selvedge::drops::DropReason;
 use selvedge::path::Journey;
+use selvedge::tables::Fit;
 use support::frames::Ip;
 use support::*;
 
 const TURNS: usize = 1000;
 
-/// A gateway fed without end on both sides: every journey, an answer, drops, what a hostile sender sends, and a partial
-/// checksum.
+/// A gateway fed without end on both sides: every journey, an answer, drops, what a hostile sender sends, a partial
+/// checksum, and what is made to fit.
 fn busy() -> Gateway {
-    let mut g = Gateway::new();
+    let fit = Fit { mss_clamp: true, fragment: true };
+    let mut g = Gateway::with(six::fitted_tables(false, false, fit), rings());
     let mut partial = Ip::tcp(BLUE_POD, NATIVE, (1, 22), b"x");
     partial.unfinish(16);
     let inner = [
@@ -21,6 +23,7 @@ fn busy() -> Gateway {
         Ip::udp(BLUE_POD, NOWHERE, (1, 2), b"no route"),
         Ip::echo(BLUE_POD, BLUE_ADDRESS, b"answered"),
         partial,
+        Ip::syn(BLUE_POD, NATIVE, 1460, true),
     ];
     let mut old = Ip::udp(BLUE_POD, NATIVE, (1, 2), b"dies here");
     old.ttl = 1;
@@ -36,6 +39,7 @@ fn busy() -> Gateway {
         Ip::udp(NATIVE, DEAD_POD, (1, 2), b"no neighbour"),
         Ip::udp(NATIVE, NOWHERE, (1, 2), b"no route"),
         Ip::udp(BLUE_POD, BLUE_POD_2, (1, 2), b"spoofed"),
+        Ip { flags_offset: 0, ..Ip::udp(NATIVE, BLUE_POD, (1, 2), &[7; 1423]) },
     ];
     g.worker.wire(ACCESS).1.feed(outward.iter().map(plain).collect());
     for port in [UNDERLAY, ACCESS] {
@@ -60,6 +64,7 @@ fn turns_allocate_nothing() {
         assert!(stats.journeys[journey as usize] > TURNS as u64, "{}", journey.label());
     }
     assert!(stats.replied > 0 && stats.partial_checksums > 0);
+    assert!(stats.mss_clamped > 0 && stats.pieces > TURNS as u64);
     for reason in [
         DropReason::NoRoute,
         DropReason::NoNeighbour,

@@ -108,7 +108,7 @@ fn every_drop_reason_has_a_case() {
         assert_eq!(g.receive(port, &[&frame]).reason(), reason, "{}", reason.sentence());
         seen.insert(reason, ());
     }
-    for reason in [ttl_expired(), no_headroom(), tx_ring_full(), zero_checksum(), vlan_tags()] {
+    for reason in [ttl_expired(), no_headroom(), no_frame(), tx_ring_full(), zero_checksum(), vlan_tags()] {
         seen.insert(reason, ());
     }
     let missing: Vec<_> = R::ALL.into_iter().filter(|r| !seen.contains_key(r)).collect();
@@ -154,6 +154,21 @@ fn no_headroom() -> R {
     assert!(wire.inject_at(pool, 30, &frame));
     g.worker.turn();
     g.worker.turn();
+    g.settle(1).reason()
+}
+
+/// A packet is to be cut, and all memory is in use elsewhere.
+fn no_frame() -> R {
+    let fit = selvedge::tables::Fit { fragment: true, ..Default::default() };
+    let mut g = Gateway::with(six::fitted_tables(false, false, fit), rings());
+    let whole = Ip { flags_offset: 0, ..Ip::udp(NATIVE, BLUE_POD, (1, 2), &[7; 1440]) };
+    let (pool, wire) = g.worker.wire(ACCESS);
+    assert!(wire.inject(pool, &plain(&whole)));
+    let mut elsewhere: Vec<_> = std::iter::from_fn(|| pool.alloc()).collect();
+    pool.free(elsewhere.pop().unwrap());
+    g.worker.turn();
+    let (pool, _) = g.worker.wire(ACCESS);
+    elsewhere.into_iter().for_each(|frame| pool.free(frame));
     g.settle(1).reason()
 }
 

@@ -9,13 +9,16 @@ mod support;
 
 use dice::{Dice, number};
 use selvedge::path::{Memory, Path, Tick, Verdict};
-use selvedge::tables::{Action, FlowCache, PeerId, PortId};
+use selvedge::tables::{Action, Fit, FlowCache, PeerId, PortId};
 use selvedge::wire::{Packet, Prefix, Span};
 use std::net::Ipv4Addr;
 use support::frames::{Ip, arp_request, ethernet};
 use support::frames6::Ip6;
 use support::six::*;
 use support::*;
+
+/// All is done to make packets fit.
+const FIT: Fit = Fit { mss_clamp: true, fragment: true };
 
 /// Good packets of every kind, to be spoilt.
 fn seeds() -> Vec<(PortId, Vec<u8>)> {
@@ -27,6 +30,16 @@ fn seeds() -> Vec<(PortId, Vec<u8>)> {
     ];
     let mut seeds: Vec<_> = inner.iter().map(|ip| (UNDERLAY, from_blue(ip).frame())).collect();
     seeds.extend(inner.iter().map(|ip| (UNDERLAY, from_blue(ip).frame_with_checksum())));
+    // what may be made to fit
+    let free = |from, to| Ip { flags_offset: 0, ..Ip::udp(from, to, (1, 2), &[7; 1423]) };
+    for ip in
+        [Ip::syn(BLUE_POD, NATIVE, 1460, true), Ip::syn(BLUE_POD, GREEN_POD, 1460, false), free(BLUE_POD, GREEN_POD)]
+    {
+        seeds.push((UNDERLAY, from_blue(&ip).frame()));
+    }
+    for ip in [Ip::syn(NATIVE, BLUE_POD, 1460, false), Ip::syn(NATIVE, GREEN_POD, 900, true), free(NATIVE, BLUE_POD)] {
+        seeds.push((ACCESS, plain(&ip)));
+    }
     for dst in [BLUE_POD, GREEN_POD, BLUE_ADDRESS] {
         seeds.push((ACCESS, plain(&Ip::udp(NATIVE, dst, (5, 6), b"payload"))));
         seeds.push((ACCESS, plain(&Ip::tcp(NATIVE, dst, (5, 6), b"payload"))));
@@ -225,7 +238,9 @@ fn only_a_burst_of_unknown_addresses_makes_the_next_be_looked_ahead_at() {
 fn the_fast_path_decides_as_the_careful_one() {
     let packets = number("SELVEDGE_FUZZ_PACKETS", if cfg!(debug_assertions) { 300_000 } else { 10_000_000 });
     let seed = number("SELVEDGE_FUZZ_SEED", 0x5e1f_ed6e);
-    let (tables, mut dice, seeds) = (tables_6(false, true).publish(), Dice(seed), seeds());
+    // the same but for what SYN segments and packets that are too big become
+    let tables = [Fit::default(), FIT].map(|fit| fitted_tables(false, true, fit).publish());
+    let (mut dice, seeds) = (Dice(seed), seeds());
     let memory = || Memory::new(FlowCache::new(4096, settings().hasher));
     let (mut quick, mut careful) = (memory(), memory());
     let mut frame = Vec::with_capacity(2048);
@@ -237,11 +252,14 @@ fn the_fast_path_decides_as_the_careful_one() {
         }
         // ten seconds apart: ICMP errors are never held back, so that both say the same
         let now = Tick(n * 10_000_000_000);
-        let one = decide(&mut Path { tables: &tables, memory: &mut quick, now }, *port, &frame, false);
-        let other = decide(&mut Path { tables: &tables, memory: &mut careful, now }, *port, &frame, true);
+        let tables = &tables[n as usize % 2];
+        let one = decide(&mut Path { tables, memory: &mut quick, now }, *port, &frame, false);
+        let other = decide(&mut Path { tables, memory: &mut careful, now }, *port, &frame, true);
         assert_eq!(one, other, "packet {n} of seed {seed}: {frame:02x?}");
         assert_eq!(quick.partial_checksums, careful.partial_checksums, "packet {n} of seed {seed}");
+        assert_eq!(quick.mss_clamped, careful.mss_clamped, "packet {n} of seed {seed}");
     }
+    assert!(quick.mss_clamped > packets / 1000, "{}", quick.mss_clamped);
 }
 
 /// With so many routes that misses of a burst are looked up together, and so small a cache that there are many.
@@ -249,7 +267,7 @@ fn the_fast_path_decides_as_the_careful_one() {
 fn a_burst_is_decided_as_its_frames_one_by_one() {
     let packets = number("SELVEDGE_FUZZ_PACKETS", if cfg!(debug_assertions) { 100_000 } else { 5_000_000 });
     let seed = number("SELVEDGE_FUZZ_SEED", 0x5e1f_ed6e);
-    let (mut writer, mut dice, seeds) = (tables_6(false, true), Dice(seed), seeds());
+    let (mut writer, mut dice, seeds) = (fitted_tables(false, true, FIT), Dice(seed), seeds());
     for n in 0..50_000u32 {
         let elsewhere = Prefix::host(Ipv4Addr::from_bits(100 << 24 | n).into());
         writer.set_route(elsewhere, Action::Encap(PeerId(n % 4)));

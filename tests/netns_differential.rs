@@ -6,7 +6,7 @@
 //! byte by byte. `SELVEDGE_DIFFERENTIAL_SEED` and `SELVEDGE_DIFFERENTIAL_PACKETS` choose others.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv6Addr, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,7 @@ use dice::{Dice, number};
 use draft::{Checksum, Draft, Header};
 use mutate::MUTATIONS;
 use netns::{Net, until};
+use selvedge::lab::{Family, Shape};
 use tap::Tap;
 
 /// Packets that are under way at once.
@@ -52,7 +53,8 @@ impl Side {
     fn new(net: Net) -> Self {
         let underlay = Tap::open(&net.t.fabric, "gw");
         let native = Tap::open(&net.t.native.ns, "eth0");
-        let sink = net.t.native.ns.run(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT))).unwrap().unwrap();
+        // of both families (Linux: net.ipv6.bindv6only is off)
+        let sink = net.t.native.ns.run(|| UdpSocket::bind((Ipv6Addr::UNSPECIFIED, PORT))).unwrap().unwrap();
         Self { net, underlay, native, _sink: sink }
     }
 
@@ -77,22 +79,28 @@ impl Side {
         while !out.contains_key(&LAST) {
             assert!(Instant::now() < deadline, "{}: the packet that ends a batch is lost", self.net.t.gateway.name());
             for frame in self.native.take() {
-                let id = identification(&frame);
-                out.entry(id).or_default().push(frame);
+                if let Some(id) = identification(&frame, last.inner.src) {
+                    out.entry(id).or_default().push(frame);
+                }
             }
         }
         out
     }
 }
 
-/// IPv4's identification or the low bits of IPv6's flow label.
-fn identification(frame: &[u8]) -> u16 {
-    let at = if frame[12..14] == [0x08, 0x00] { 18 } else { 16 };
-    u16::from_be_bytes([frame[at], frame[at + 1]])
+/// IPv4's identification or the low bits of IPv6's flow label, in packets from this address; nothing in others, by which
+/// the kernels find each other.
+fn identification(frame: &[u8], from: IpAddr) -> Option<u16> {
+    let (ethertype, id, source) = match from {
+        IpAddr::V4(from) => ([0x08, 0x00], 18, (26, from.octets().to_vec())),
+        IpAddr::V6(from) => ([0x86, 0xdd], 16, (22, from.octets().to_vec())),
+    };
+    let ours = frame.get(12..14)? == ethertype && frame.get(source.0..)?.starts_with(&source.1);
+    ours.then(|| u16::from_be_bytes([frame[id], frame[id + 1]]))
 }
 
 /// A sound packet of blue's pod to the native host.
-fn sound(net: &Net) -> Draft {
+fn sound(net: &Net, inner: Family) -> Draft {
     let (node, gateway) = (&net.t.blue.nodes[0], net.t.blue.gateway_mac.0);
     let vni = net.t.blue.vni.get().to_be_bytes();
     let mut draft = Draft {
@@ -100,12 +108,12 @@ fn sound(net: &Net) -> Draft {
         outer: Header::new(node.vtep, net.t.gateway_vtep, 17),
         ports: (50_000, net.t.blue.udp_port),
         udp_length_off: 0,
-        udp_checksum: Checksum::Zero,
+        udp_checksum: if node.vtep.is_ipv4() { Checksum::Zero } else { Checksum::Right },
         vxlan: [8, 0, 0, 0, vni[1], vni[2], vni[3], 0],
         inner_link: (gateway, node.vtep_mac.0),
         tags: Vec::new(),
         ethertype: None,
-        inner: Header::new(node.pod.address.into(), net.t.native.address.into(), 17),
+        inner: Header::new(node.pod.at(inner).unwrap(), net.t.native.at(inner).unwrap(), 17),
         data: (0..64).map(|n: u8| n.wrapping_mul(37)).collect(),
         inner_padding: 0,
         padding: 0,
@@ -214,24 +222,39 @@ fn bytes(frame: &[u8]) -> String {
 }
 
 #[test]
-fn the_kernels_vtep_and_ours_differ_only_where_the_table_says() {
+fn over_ipv4_they_differ_only_where_the_table_says() {
+    tried(Family::V4);
+}
+
+#[test]
+fn over_ipv6_they_differ_only_where_the_table_says() {
+    tried(Family::V6);
+}
+
+/// Both inner families over this underlay.
+fn tried(underlay: Family) {
     let packets = number("SELVEDGE_DIFFERENTIAL_PACKETS", 100_000);
     let seed = number("SELVEDGE_DIFFERENTIAL_SEED", 0x5e1f_ed6e);
-    println!("{packets} packets from seed {seed}");
-    let Some(kernel) = Net::new("diffkernel") else { return };
+    let shape = Shape { underlay, dual_stack: true, ..Shape::default() };
+    let Some(kernel) = Net::shaped("diffkernel", shape) else { return };
     kernel.t.kernel_gateway().unwrap();
-    let mut net = Net::new("diffours").expect("the other one was made");
+    let mut net = Net::shaped("diffours", shape).expect("the other one was made");
     // the kernel asks nobody whose address a pod speaks from
     net.edit("udp_port = 8472", "udp_port = 8472\nsource_check = false");
     net.start();
     let sides = [Side::new(kernel), Side::new(net)];
-    let found = compare(&sides, packets, seed);
-    let Findings { passed, dropped, allowed, repeated, wrong } = &found;
-    println!("{passed} passed both, {dropped} neither; by row {allowed:?}; {repeated} tried again");
-    assert!(wrong.is_empty(), "{} differences from seed {seed}:\n  {}", wrong.len(), first(wrong).join("\n  "));
-    assert!(passed.min(dropped) * 5 > packets, "the packets do not try both");
-    assert!([2, 7, 11, 12, 13].iter().all(|row| allowed.contains_key(row)), "not all known differences were met");
-    assert!(repeated * 100 < packets, "one side loses packets");
+    for inner in [Family::V4, Family::V6] {
+        let found = compare(&sides, inner, packets, seed);
+        let Findings { passed, dropped, allowed, repeated, wrong } = &found;
+        println!(
+            "{packets} packets of {inner:?} over {underlay:?} from seed {seed}: {passed} passed both, {dropped} neither;"
+        );
+        println!("differences by row {allowed:?}; {repeated} tried again");
+        assert!(wrong.is_empty(), "{} differences:\n  {}", wrong.len(), first(wrong).join("\n  "));
+        assert!(passed.min(dropped) * 5 > packets, "the packets do not try both");
+        assert!([2, 7, 11, 12, 13].iter().all(|row| allowed.contains_key(row)), "not all known differences were met");
+        assert!(repeated * 100 < packets, "one side loses packets");
+    }
     let [_, ours] = sides;
     ours.net.finish();
 }
@@ -240,8 +263,8 @@ fn first(wrong: &[String]) -> &[String] {
     &wrong[..wrong.len().min(20)]
 }
 
-fn compare([kernel, gateway]: &[Side; 2], packets: u64, seed: u64) -> Findings {
-    let sound = sound(&gateway.net);
+fn compare([kernel, gateway]: &[Side; 2], inner: Family, packets: u64, seed: u64) -> Findings {
+    let sound = sound(&gateway.net, inner);
     let mut last = sound.clone();
     last.inner.id = LAST;
     [kernel, gateway].into_iter().for_each(|side| side.warm_up(&sound));

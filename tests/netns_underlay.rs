@@ -15,7 +15,7 @@ use selvedge::control::engine::{Engine, EnginePort};
 use selvedge::control::keeper::Keeper;
 use selvedge::control::{Route, Target};
 use selvedge::lab::{Host, Namespace, Node};
-use selvedge::tables::{Addresses, Dscp, Overlay, OverlayId, TablesWriter, handover};
+use selvedge::tables::{Addresses, Dscp, Fit, Overlay, OverlayId, TablesWriter, handover};
 use selvedge::wire::{Mac, Prefix, Vni};
 use steady::{SOON, drops, flows, load};
 
@@ -324,6 +324,7 @@ fn a_new_peer_behind_a_known_router_is_ready_in_the_first_version() {
         mtu: None,
         dscp: Dscp::Pipe(0),
         source_check: true,
+        fit: Fit::default(),
         gbp: false,
         zero_checksum: false,
     };

@@ -9,7 +9,7 @@ use core::ops::Range;
 use super::kinds;
 use super::reader::{At, Field, Section};
 use super::{Cores, Poll, Role, Switch, WorkerConfig, XdpConfig, XdpMode};
-use crate::tables::Dscp;
+use crate::tables::{Dscp, Fit};
 use crate::wire::{Mac, Mtu, Prefix, Vni};
 
 /// Where `/metrics` is served unless the file says otherwise: on this host only.
@@ -69,6 +69,7 @@ pub(super) struct RawOverlay {
     pub(super) mtu: Field<Mtu>,
     pub(super) dscp: Option<At<Dscp>>,
     pub(super) source_check: Option<At<bool>>,
+    pub(super) fit: Option<Fit>,
     pub(super) gbp: Option<At<bool>>,
     pub(super) zero_checksum: Field<bool>,
 }
@@ -228,9 +229,16 @@ fn overlay(s: &mut Section<'_, '_>) -> RawOverlay {
         mtu: s.optional("mtu", kinds::mtu),
         dscp: s.or("dscp", Dscp::Pipe(0), kinds::dscp),
         source_check: s.or("source_check", true, kinds::boolean),
+        fit: fit(s),
         gbp: s.or("gbp", false, kinds::boolean),
         zero_checksum: s.optional("zero_checksum", kinds::boolean),
     }
+}
+
+fn fit(s: &mut Section<'_, '_>) -> Option<Fit> {
+    let mss_clamp = s.or("mss_clamp", false, kinds::boolean);
+    let fragment = s.or("fragment", false, kinds::boolean);
+    Some(Fit { mss_clamp: mss_clamp?.value, fragment: fragment?.value })
 }
 
 fn peer(s: &mut Section<'_, '_>) -> RawPeer {

@@ -60,7 +60,7 @@ fn known_keys() -> BTreeMap<&'static str, Vec<&'static str>> {
 #[test]
 fn every_key_is_documented_in_the_sample() {
     let known = known_keys();
-    assert_eq!(known.values().map(Vec::len).sum::<usize>(), 8 + 6 + 7 + 3 + 2 + 5 + 11 + 5 + 3);
+    assert_eq!(known.values().map(Vec::len).sum::<usize>(), 8 + 6 + 7 + 3 + 2 + 5 + 13 + 5 + 3);
     let mut documented: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut section = "";
     for line in GATEWAY.lines() {
@@ -246,6 +246,8 @@ const SPOILED: &[(&str, &str, &[&str])] = &[
     ),
     ("vni = 200", "vni = 200\nudp_port = 0", &["a UDP port (an integer from 1 to 65535)"]),
     ("vni = 200", "vni = 200\ndscp = 64", &["0 to 63, or \"uniform\""]),
+    ("vni = 200", "vni = 200\nmss_clamp = 1400", &["`1400` is not `true` or `false`"]),
+    ("vni = 200", "vni = 200\nfragment = \"no\"", &["`\"no\"` is not `true` or `false`"]),
     ("vni = 200", "vni = 200\ngbp = 1", &["`1` is not `true` or `false`"]),
     ("vni = 200", "vni = 200\nsource_check = 1", &["`1` is not `true` or `false`"]),
     ("vni = 200", "vni = 200\nvni = 300", &["duplicate key"]),

@@ -58,6 +58,7 @@ fn overlay(raw: RawOverlay) -> Option<Overlay> {
         mtu: raw.mtu.settled()?,
         dscp: raw.dscp?.value,
         source_check: raw.source_check?.value,
+        fit: raw.fit?,
         gbp: raw.gbp?.value,
         zero_checksum: raw.zero_checksum.settled()?.unwrap_or(false),
     })

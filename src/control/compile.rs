@@ -296,6 +296,7 @@ mod tests {
             mtu: None,
             dscp: Dscp::Pipe(0),
             source_check: true,
+            fit: crate::tables::Fit::default(),
             gbp: false,
             zero_checksum: false,
         }

@@ -31,22 +31,23 @@ impl Path<'_> {
 
     #[inline]
     fn via_peer(&mut self, origin: Origin, id: PeerId, ip: &Ip, pkt: &mut Packet<'_>) -> Result<Verdict, DropReason> {
-        let (journey, policy) = match origin {
-            Origin::Access { .. } => (Journey::Encap, None),
+        let journey = match origin {
+            Origin::Access { .. } => Journey::Encap,
             Origin::Overlay { peer, .. } if peer == id => return Err(DropReason::BackToSender),
-            Origin::Overlay { policy, .. } => (Journey::Transit, policy),
+            Origin::Overlay { .. } => Journey::Transit,
         };
         // The tables outlive the packet, and `self` is needed to answer.
         let tables = self.tables;
         let peer = tables.peer(id).ok_or(DropReason::NoNeighbour)?;
         let way = peer.way.as_ref().ok_or(DropReason::NoNeighbour)?;
-        if let Some(answer) = self.obstacle(origin, ip, way.mtu, pkt) {
+        let onward = Onward { to: Outlet::Peer(id), port: way.port, journey, mtu: way.mtu };
+        if let Some(answer) = self.obstacle(origin, ip, onward, pkt) {
             return answer;
         }
+        self.clamp(origin, Some(peer), ip, pkt);
         age(pkt);
-        let policy = policy.filter(|_| self.carries_policies(peer.overlay));
-        let port = push_outer(peer, Payload { policy, ..Payload::of(pkt) }, pkt)?;
-        Ok(Verdict::Send(port, journey))
+        self.dress(origin, onward.to, pkt)?;
+        Ok(Verdict::Send(way.port, journey))
     }
 
     #[inline]
@@ -56,38 +57,78 @@ impl Path<'_> {
             Origin::Overlay { .. } => Journey::Decap,
         };
         let hop = self.tables.hop(id).ok_or(DropReason::NoNeighbour)?;
-        let (header, mtu) = hop.way.ok_or(DropReason::NoNeighbour)?;
+        let (_, mtu) = hop.way.ok_or(DropReason::NoNeighbour)?;
         let port = hop.port;
-        if let Some(answer) = self.obstacle(origin, ip, mtu, pkt) {
+        let onward = Onward { to: Outlet::Hop(id), port, journey, mtu };
+        if let Some(answer) = self.obstacle(origin, ip, onward, pkt) {
             return answer;
         }
+        self.clamp(origin, None, ip, pkt);
         age(pkt);
-        push_ethernet(&Payload::of(pkt).link(header), pkt)?;
+        self.dress(origin, onward.to, pkt)?;
         Ok(Verdict::Send(port, journey))
     }
 
-    /// What stands in the packet's way, if anything: its age (RFC 1812 §5.3.1) or its size (RFC 1191).
+    /// Gives an IP packet the headers that lead it on.
+    pub(super) fn dress(&self, origin: Origin, to: Outlet, pkt: &mut Packet<'_>) -> Result<(), DropReason> {
+        let inside = Payload::of(pkt);
+        match to {
+            Outlet::Peer(id) => {
+                let peer = self.tables.peer(id).ok_or(DropReason::NoNeighbour)?;
+                let policy = match origin {
+                    Origin::Overlay { policy, .. } => policy.filter(|_| self.carries_policies(peer.overlay)),
+                    Origin::Access { .. } => None,
+                };
+                push_outer(peer, Payload { policy, ..inside }, pkt).map(drop)
+            }
+            Outlet::Hop(id) => {
+                let (header, _) = self.tables.hop(id).and_then(|hop| hop.way).ok_or(DropReason::NoNeighbour)?;
+                push_ethernet(&inside.link(header), pkt)
+            }
+        }
+    }
+
+    /// What stands in the packet's way, if anything: its age (RFC 1812 §5.3.1) or its size (RFC 1191), unless it may be
+    /// cut.
     #[inline]
     fn obstacle(
         &mut self,
         origin: Origin,
         ip: &Ip,
-        mtu: u16,
+        onward: Onward,
         pkt: &mut Packet<'_>,
     ) -> Option<Result<Verdict, DropReason>> {
         if ip.ttl <= 1 {
             return Some(self.time_exceeded(origin, ip, pkt));
         }
-        if ip.total_len > mtu {
-            return Some(self.too_big(origin, ip, mtu, pkt));
+        if ip.total_len > onward.mtu {
+            let cut = self.cut(origin, onward, pkt);
+            return Some(cut.map_or_else(|| self.too_big(origin, ip, onward.mtu, pkt), Ok));
         }
         None
     }
 }
 
+/// Where a packet goes on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Onward {
+    pub to: Outlet,
+    pub port: PortId,
+    pub journey: Journey,
+    /// The largest IP packet that may.
+    pub mtu: u16,
+}
+
+/// To whom.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Outlet {
+    Peer(PeerId),
+    Hop(HopId),
+}
+
 /// A routed packet is one hop older.
 #[inline]
-fn age(pkt: &mut Packet<'_>) {
+pub(super) fn age(pkt: &mut Packet<'_>) {
     if let Some(mut ip) = IpHeader::of(pkt.bytes_mut()) {
         ip.age();
     }

@@ -13,6 +13,7 @@
 
 mod ask;
 mod fast;
+mod fit;
 mod forward;
 mod limit;
 mod neighbour;
@@ -36,6 +37,7 @@ use crate::wire::vxlan::Policy;
 use crate::wire::{IpHeader, Mac, Packet, ecn, eth};
 use ask::{Answers, Told};
 use core::net::{IpAddr, Ipv4Addr};
+use fit::Cut;
 use parse::{Inner, Ip, Outer, is_forwardable_v4};
 use recent::{Known, Recent};
 
@@ -75,6 +77,8 @@ pub enum Verdict {
     Send(PortId, Journey),
     /// It was turned into an answer to its sender, which leaves by this port.
     Reply(PortId),
+    /// It leaves by this port in pieces: [`Path::fragments`] says in which.
+    Split(PortId, Journey),
     /// It goes no further.
     Drop(DropReason),
 }
@@ -111,6 +115,10 @@ pub struct Memory {
     pub limiter: Limiter,
     /// Packets whose transport checksum had to be finished.
     pub partial_checksums: u64,
+    /// TCP connections whose segment size was lowered, counted by their SYN segments.
+    pub mss_clamped: u64,
+    /// How the packet is to be cut that was decided about last.
+    cut: Option<Cut>,
     recent: Recent,
     answers: Answers,
     /// Frames of this burst, so far, with an address that the cache did not know.
@@ -124,6 +132,8 @@ impl Memory {
             cache,
             limiter: Limiter::new(),
             partial_checksums: 0,
+            mss_clamped: 0,
+            cut: None,
             recent: Recent::default(),
             answers: Answers::default(),
             unknown: 0,

@@ -47,7 +47,7 @@ impl Path<'_> {
     }
 
     /// The packet exceeds the MTU of its way out: if it may not be fragmented its sender learns the true limit
-    /// (RFC 1191 §4, RFC 8201 §4). If it may, it is dropped: inner fragmentation is not done.
+    /// (RFC 1191 §4, RFC 8201 §4). If it may, it is dropped: here it is known that it shall not.
     #[cold]
     pub(super) fn too_big(
         &mut self,

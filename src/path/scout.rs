@@ -11,8 +11,8 @@ use super::partial::{self, Transport};
 use super::recent::Known;
 use super::{Path, domain_of};
 use crate::tables::{Domain, OverlayId, Packed, PackedPair, VtepKey};
-use crate::wire::ipv4::Words;
-use crate::wire::{Packet, StackV4, ecn, eth, flow, stack};
+use crate::wire::ipv4::{Words, protocol};
+use crate::wire::{Packet, StackV4, ecn, eth, flow, stack, tcp};
 
 /// What the first look found out about one frame, and good for that frame only. Two words, which stay in registers.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -159,7 +159,7 @@ impl Path<'_> {
     #[inline(always)]
     fn scout(&self, domain: Domain, frame: &StackV4, transport: &Transport, shape: Shape) -> Scouted {
         let ip = frame.ip.words();
-        let Some(transport) = look(ip, transport) else { return Scouted::default() };
+        let Some(transport) = look(ip, transport, self.tables.clamps()) else { return Scouted::default() };
         let (cache, epoch) = (&self.memory.cache, self.tables.epoch());
         let src = cache.get(domain, ip.source(), epoch);
         let dst = cache.get(domain, ip.destination(), epoch);
@@ -173,11 +173,15 @@ fn split(front: &[u8; REACH]) -> (&StackV4, &Transport) {
     (transmute_ref!(frame), transport.first_chunk().unwrap_or(&[0; partial::REACH])) // constant lengths: compiled away
 }
 
-/// What a transport header adds to the shape; `None` if the packet is too short for it.
+/// What a transport header adds to the shape; `None` if the packet is too short for it, or opens a TCP connection where
+/// such packets may have to be changed.
 #[inline(always)]
-fn look(ip: Words, transport: &Transport) -> Option<Shape> {
+fn look(ip: Words, transport: &Transport, clamps: bool) -> Option<Shape> {
     if ip.is_fragment() || !flow::has_ports(ip.protocol()) {
         return Some(Shape::PLAIN);
+    }
+    if clamps && ip.protocol() == protocol::TCP && transport[tcp::FLAGS] & tcp::SYN != 0 {
+        return None;
     }
     let unfinished = partial::may_be_partial(ip, transport)?;
     Some(if unfinished {

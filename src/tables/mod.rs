@@ -24,7 +24,7 @@ pub use addresses::Addresses;
 pub use cache::{Domain, FlowCache, Seat};
 pub use fib::{Fib, FibWriter};
 pub use ids::{HopId, OverlayId, PeerId, PortId};
-pub use overlay::{Dscp, Overlay};
+pub use overlay::{Dscp, Fit, Overlay};
 pub use peer::{NextHop, OuterHeader, Peer, PortFacts, Way};
 pub use prefix_map::PrefixMap;
 pub use vteps::{Miss, VtepKey, Vteps};
@@ -47,6 +47,7 @@ pub struct Tables {
     changes: Changes,
     overlays: Arc<[Overlay]>,
     vteps: Arc<Vteps>,
+    clamps: bool,
     peers: Slab<Peer>,
     senders: Senders,
     sources: Sources,
@@ -106,6 +107,12 @@ impl Tables {
     #[inline]
     pub fn overlay(&self, id: OverlayId) -> Option<&Overlay> {
         self.overlays.get(usize::from(id.0))
+    }
+
+    /// Does some overlay lower the segment size of TCP connections? Then SYN segments need a closer look.
+    #[inline(always)]
+    pub const fn clamps(&self) -> bool {
+        self.clamps
     }
 
     /// The overlay of the peer that an action names, if it names one.
@@ -187,6 +194,7 @@ impl TablesWriter {
             routes: 0,
             changes: Changes::new(0),
             vteps: Arc::new(Vteps::of(&overlays)),
+            clamps: overlays.iter().any(|o| o.fit.mss_clamp),
             overlays: overlays.into(),
             peers: Slab::default(),
             senders: Senders::default(),

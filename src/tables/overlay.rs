@@ -14,6 +14,16 @@ pub enum Dscp {
     Uniform,
 }
 
+/// What is done lest packets are too big for the tunnels of an overlay. Nothing, by default.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Fit {
+    /// TCP connections through its tunnels learn from the start what segments fit: the maximum segment size that a SYN
+    /// announces is lowered, in both directions.
+    pub mss_clamp: bool,
+    /// IPv4 packets that may be fragmented are, instead of dropped, where they go into a tunnel or come out of one.
+    pub fragment: bool,
+}
+
 /// One VXLAN segment and our end of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Overlay {
@@ -31,6 +41,8 @@ pub struct Overlay {
     pub addresses: Addresses,
     /// Largest inner IP packet; when absent the underlay's MTU less the encapsulation decides alone.
     pub mtu: Option<Mtu>,
+    /// What is done lest packets are too big.
+    pub fit: Fit,
     /// Outer DSCP.
     pub dscp: Dscp,
     /// Drop inner packets whose source address is not routed to the peer that sent them.

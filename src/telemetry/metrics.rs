@@ -155,6 +155,12 @@ fn worker(f: &mut Families, id: &str, ports: &[String], stats: &Stats) {
     }
     let help = "Packets whose unfinished transport checksum was finished.";
     f.counter("selvedge_partial_checksums_total", help, &by_worker, stats.partial_checksums);
+    let help = "TCP SYN segments whose maximum segment size was lowered to what fits a tunnel.";
+    f.counter("selvedge_mss_clamped_total", help, &by_worker, stats.mss_clamped);
+    let help = "Frames beyond the first of packets that were fragmented, by whether the TX ring had room for them.";
+    let name = "selvedge_fragments_total";
+    f.counter(name, help, &[("worker", id), ("result", "sent")], stats.pieces);
+    f.counter(name, help, &[("worker", id), ("result", "lost")], stats.pieces_lost);
     f.counter("selvedge_bursts_total", "Turns of a worker in which something was received.", &by_worker, stats.bursts);
     f.gauge("selvedge_worker_epoch", "Version of the tables a worker uses.", &by_worker, stats.epoch as f64);
     latency(f, id, stats);

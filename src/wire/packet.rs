@@ -21,6 +21,10 @@ impl Span {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NoHeadroom;
 
+/// The room behind the front of a packet does not hold what should go there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NoTailroom;
+
 /// The packet is shorter than what should be taken off it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TooShort;
@@ -161,6 +165,23 @@ impl<'a> Packet<'a> {
         *self.span = Span { head: head as u16, len: len as u16 };
     }
 
+    /// Makes the packet consist of these parts, one after the other, from where it begins.
+    ///
+    /// # Errors
+    /// [`NoTailroom`] when the chunk has less room behind; nothing is changed then.
+    pub fn fill(&mut self, parts: &[&[u8]]) -> Result<(), NoTailroom> {
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        let head = self.headroom();
+        let mut room = self.chunk.get_mut(head..head + len).ok_or(NoTailroom)?;
+        for part in parts {
+            let (now, rest) = room.split_at_mut(part.len());
+            now.copy_from_slice(part);
+            room = rest;
+        }
+        self.span.len = len as u16;
+        Ok(())
+    }
+
     #[inline]
     fn bounds(&self) -> (usize, usize) {
         (usize::from(self.span.head), usize::from(self.span.len))
@@ -202,6 +223,19 @@ mod tests {
         assert!(p.reach::<11>(0).is_none() && p.reach::<1>(7).is_none());
         p.set_span(2, 9);
         assert_eq!(p.bytes(), [2, 3, 4, 5, 6, 7, 8, 9, 10]);
+    }
+
+    #[test]
+    fn a_packet_is_filled_with_parts_as_far_as_there_is_room() {
+        let mut chunk = [0xa5; 16];
+        let mut span = Span { head: 4, len: 3 };
+        let mut p = Packet::new(&mut chunk, &mut span);
+        p.fill(&[b"two ", b"", b"parts"]).unwrap();
+        assert_eq!((p.bytes(), p.headroom()), (&b"two parts"[..], 4));
+        assert_eq!(p.fill(&[&[1; 7], &[2; 6]]), Err(NoTailroom));
+        assert_eq!(p.bytes(), b"two parts");
+        p.fill(&[&[1; 7], &[2; 5]]).unwrap();
+        assert_eq!((p.len(), p.tailroom()), (12, 0));
     }
 
     #[test]

@@ -185,6 +185,7 @@ impl Inside<'_> {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use proptest::prelude::*;
     use zerocopy::IntoBytes;
 
     use super::*;
@@ -340,6 +341,32 @@ pub(crate) mod tests {
         let mut message = message_v6(router_v6().octets(), 1400, &packet_v6());
         message[0] = 1;
         assert_eq!(TooBig::v6(&message, router_v6()), Err(Unreadable::Malformed));
+    }
+
+    proptest! {
+        /// Whatever is behind a sound front, reading it to the end is no more than reading.
+        #[test]
+        fn anything_may_be_quoted(quoted in prop::collection::vec(any::<u8>(), 24..200), v4: bool, link: u16) {
+            let mut quoted = quoted;
+            let front = if v4 { packet_v4() } else { packet_v6() };
+            let header = if v4 { 28 } else { 48 };
+            quoted.splice(..0, front[..header].iter().copied());
+            if let Some(ethertype) = quoted.get_mut(header + 20..header + 22) {
+                ethertype.copy_from_slice(&[eth::IPV4, eth::IPV6, link][usize::from(link % 3)].to_be_bytes());
+            }
+            let (four, six) = (message_v4(ROUTER, OURS, 1400, &quoted), message_v6(router_v6().octets(), 1400, &quoted));
+            let said = if v4 { TooBig::v4(&four) } else { TooBig::v6(&six, router_v6()) };
+            let inside = said.unwrap().quote.inside().unwrap();
+            let ports = inside.source_port();
+            prop_assert!(ports.is_none_or(|port| inside.is_ip() && port >= flow::FIRST_PORT));
+        }
+
+        #[test]
+        fn anything_may_come(mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = (TooBig::v4(&bytes), TooBig::v6(&bytes, Ipv6Addr::LOCALHOST));
+            bytes.splice(..0, [0; 40]);
+            prop_assert!(TooBig::v4(&bytes).is_err());
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub mod duty;
 pub mod idle;
 pub mod latency;
+mod split;
 pub mod stats;
 mod tags;
 
@@ -109,6 +110,8 @@ struct Lane<P> {
 enum Door {
     Forwarded(Journey),
     Replied,
+    /// A further piece of a packet, of which the first is forwarded.
+    Piece,
 }
 
 impl<P: Port> Lane<P> {
@@ -118,6 +121,41 @@ impl<P: Port> Lane<P> {
         self.leaving.push(frame)?;
         self.doors.push(door); // its room is that of `leaving`: it never grows
         Ok(())
+    }
+}
+
+/// All by which frames leave.
+#[derive(Debug)]
+struct Exit<'w, P> {
+    lanes: &'w mut [Lane<P>],
+    pool: &'w mut Pool,
+    stats: &'w mut Stats,
+}
+
+impl<P: Port> Exit<'_, P> {
+    /// Hands over what is to leave. What finds no room even after completed frames were taken back is dropped: a
+    /// router's queue has an end, and waiting for one port would stop the others.
+    #[inline]
+    fn transmit(&mut self) {
+        for (at, lane) in self.lanes.iter_mut().enumerate() {
+            let mut sent = 0;
+            if !lane.leaving.is_empty() {
+                if !lane.tags.is_empty() {
+                    lane.put_tags_on(self.pool, self.stats);
+                }
+                sent = lane.port.tx(self.pool, &mut lane.leaving);
+            }
+            lane.port.service(self.pool);
+            if !lane.leaving.is_empty() {
+                sent += lane.port.tx(self.pool, &mut lane.leaving);
+                lane.leaving.free_into(self.pool);
+                lane.doors.iter().skip(sent).for_each(|door| self.stats.stay(*door, DropReason::TxRingFull));
+            }
+            lane.doors.clear();
+            if let Some(port) = self.stats.ports.get_mut(at) {
+                port.tx += sent as u64;
+            }
+        }
     }
 }
 
@@ -275,10 +313,17 @@ impl<P: Port, C: Clock> Worker<P, C> {
             } else if let Verdict::Reply(port) = verdict {
                 (port, Door::Replied)
             } else {
-                if let Verdict::Drop(reason) = verdict {
-                    self.stats.drops.count(reason);
+                match verdict {
+                    Verdict::Split(port, journey) => {
+                        let mut exit = Exit { lanes: &mut self.lanes, pool: &mut self.pool, stats: &mut self.stats };
+                        exit.split(&path, frame, port, journey);
+                    }
+                    Verdict::Drop(reason) => {
+                        self.stats.drops.count(reason);
+                        self.pool.free(frame);
+                    }
+                    Verdict::Send(..) | Verdict::Reply(_) => self.pool.free(frame), // asked before
                 }
-                self.pool.free(frame);
                 continue;
             };
             self.stats.leave(door);
@@ -296,29 +341,9 @@ impl<P: Port, C: Clock> Worker<P, C> {
         }
     }
 
-    /// Hands over what is to leave. What finds no room even after completed frames were taken back is dropped: a
-    /// router's queue has an end, and waiting for one port would stop the others.
     #[inline]
     fn transmit(&mut self) {
-        for (at, lane) in self.lanes.iter_mut().enumerate() {
-            let mut sent = 0;
-            if !lane.leaving.is_empty() {
-                if !lane.tags.is_empty() {
-                    lane.put_tags_on(&mut self.pool, &mut self.stats);
-                }
-                sent = lane.port.tx(&mut self.pool, &mut lane.leaving);
-            }
-            lane.port.service(&mut self.pool);
-            if !lane.leaving.is_empty() {
-                sent += lane.port.tx(&mut self.pool, &mut lane.leaving);
-                lane.leaving.free_into(&mut self.pool);
-                lane.doors.iter().skip(sent).for_each(|door| self.stats.stay(*door, DropReason::TxRingFull));
-            }
-            lane.doors.clear();
-            if let Some(port) = self.stats.ports.get_mut(at) {
-                port.tx += sent as u64;
-            }
-        }
+        Exit { lanes: &mut self.lanes, pool: &mut self.pool, stats: &mut self.stats }.transmit();
     }
 
     #[inline]
@@ -408,6 +433,7 @@ impl<P: Port, C: Clock> Worker<P, C> {
 
     fn take_stock(&mut self) {
         self.stats.partial_checksums = self.memory.partial_checksums;
+        self.stats.mss_clamped = self.memory.mss_clamped;
         self.stats.free = u64::from(self.pool.free_count());
         self.stats.total = u64::from(self.pool.total());
         self.stats.epoch = u64::from(self.subscriber.tables().epoch());
@@ -435,6 +461,7 @@ impl Stats {
         match door {
             Door::Forwarded(journey) => self.journeys[journey as usize] += 1,
             Door::Replied => self.replied += 1,
+            Door::Piece => self.pieces += 1,
         }
     }
 
@@ -444,6 +471,12 @@ impl Stats {
         match door {
             Door::Forwarded(journey) => self.journeys[journey as usize] -= 1,
             Door::Replied => self.replied -= 1,
+            Door::Piece => {
+                // its packet has been counted by another door
+                self.pieces -= 1;
+                self.pieces_lost += 1;
+                return;
+            }
         }
         self.drops.count(why);
     }

@@ -37,6 +37,12 @@ pub struct Stats {
     pub drops: Drops,
     /// Packets whose transport checksum had to be finished.
     pub partial_checksums: u64,
+    /// TCP SYN segments whose maximum segment size was lowered.
+    pub mss_clamped: u64,
+    /// Frames that left beyond the first of a packet that was fragmented: frames sent = forwarded + answered + these.
+    pub pieces: u64,
+    /// Such frames that found no room in the TX ring.
+    pub pieces_lost: u64,
     /// Turns in which something was received.
     pub bursts: u64,
     /// Chunks free.
@@ -58,6 +64,9 @@ impl Stats {
             replied: 0,
             drops: Drops::default(),
             partial_checksums: 0,
+            mss_clamped: 0,
+            pieces: 0,
+            pieces_lost: 0,
             bursts: 0,
             free: 0,
             total: 0,
@@ -100,6 +109,9 @@ impl Stats {
         self.journeys.iter_mut().for_each(&mut *f);
         self.drops.counts_mut().iter_mut().for_each(&mut *f);
         for w in [&mut self.replied, &mut self.partial_checksums, &mut self.bursts] {
+            f(w);
+        }
+        for w in [&mut self.mss_clamped, &mut self.pieces, &mut self.pieces_lost] {
             f(w);
         }
         for w in [&mut self.free, &mut self.total, &mut self.epoch] {

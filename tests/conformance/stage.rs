@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use selvedge::lab::{Family, Shape};
+
 use crate::capture::{self, Frame};
 use crate::netns::{Net, output_in};
 use crate::rows::{Pair, Row, Setting};
@@ -52,11 +54,16 @@ impl Stages {
 }
 
 fn start(setting: Setting, outer: char) -> Net {
-    let mut net = Net::new(&format!("row{}{outer}", setting.name())).expect("the test has looked for root before");
+    let underlay = if outer == '4' { Family::V4 } else { Family::V6 };
+    // what is allowed over IPv6 is allowed at both ends
+    let zero_checksum = setting == Setting::Altered;
+    let shape = Shape { underlay, dual_stack: true, zero_checksum, ..Shape::default() };
+    let tag = format!("row{}{outer}", setting.name());
+    let mut net = Net::shaped(&tag, shape).expect("the test has looked for root before");
     if setting == Setting::Altered {
-        net.edit("vni = 1\nudp_port = 8472", "vni = 0\nudp_port = 14789\ndscp = \"uniform\"");
+        net.edit("vni = 1\nudp_port = 8472", "vni = 0\nudp_port = 14789\ndscp = \"uniform\"\ngbp = true");
         // 4789 is what is not said
-        net.edit("vni = 7\nudp_port = 4789", "vni = 16777215\ndscp = 46");
+        net.edit("vni = 7\nudp_port = 4789", "vni = 16777215\ndscp = 46\ngbp = true");
     }
     net.start();
     net
@@ -77,7 +84,7 @@ fn play(net: &Net, row: &Row, setting: Setting, pairs: &[Pair]) -> Vec<Case> {
     let cases: Vec<Case> = told.lines().map(|line| case(line, setting)).collect();
     let explained = output.status.success() || cases.iter().any(|case| case.wrong.is_some());
     assert!(explained, "{}\n{told}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
-    let unsound: Vec<_> = capture::read(&recording).iter().filter_map(unsound).collect();
+    let unsound: Vec<_> = capture::read(&recording).iter().filter_map(|frame| unsound(frame, row)).collect();
     assert!(unsound.is_empty(), "tshark finds in what the gateway sent:\n{}", unsound.join("\n"));
     cases
 }
@@ -96,15 +103,19 @@ fn case(line: &str, setting: Setting) -> Case {
 }
 
 /// What tshark, which verifies every checksum, has to say against a packet, and what is wrong with any VXLAN packet.
-fn unsound(frame: &Frame) -> Option<String> {
+fn unsound(frame: &Frame, row: &Row) -> Option<String> {
     let mut wrong: Vec<String> = frame.faults().into_iter().map(str::to_owned).collect();
+    let six = frame.number("eth.type", 0) == 0x86dd;
+    let protocol = frame.at(if six { "ipv6.nxt" } else { "ip.proto" }, 0);
     // the gateway's kernel says by ICMP that nobody listens at a port
-    let kernels = frame.at("ip.proto", 0) == "1";
+    let kernels = ["1", "58"].contains(&protocol);
     if frame.at("eth.src", 0) == UNDERLAY_MAC && !kernels {
-        if frame.flag("ip.flags.mf", 0) || !["", "0"].contains(&frame.at("ip.frag_offset", 0)) {
-            wrong.push("an outer fragment (row 7)".into());
+        let fragment = !six && (frame.flag("ip.flags.mf", 0) || frame.at("ip.frag_offset", 0) != "0");
+        if fragment || protocol != "17" {
+            wrong.push("an outer fragment (row 7), or no UDP".into());
         }
-        if frame.number("vxlan.flags", 0) != 0x0800 {
+        let policies = row.number == 21;
+        if frame.number("vxlan.flags", 0) != 0x0800 && !policies {
             wrong.push("VXLAN flags (row 2)".into());
         }
         if frame.number("udp.srcport", 0) < 49_152 {

@@ -7,6 +7,7 @@ import sys
 
 import rows_answers  # noqa: F401
 import rows_inner  # noqa: F401
+import rows_others  # noqa: F401
 import rows_outer  # noqa: F401
 from bench import Bench
 from network import BLUE, GREEN, Pair

@@ -29,14 +29,14 @@ except ImportError:
     sys.exit("no scapy: install the Debian package python3-scapy")
 
 GW_UL, GW_AC = "02:00:00:00:00:01", "02:00:00:00:00:02"
-GW_VTEP = {4: "192.0.2.1", 6: "fd00:192:0:2::1"}
+GW_VTEP = {4: "192.0.2.1", 6: "2001:db8::1"}
 GW_ACCESS = {4: "10.9.0.1", 6: "fd00:9::1"}
 NATIVE_MAC = "02:00:00:09:00:02"
 NATIVE = {4: "10.9.0.2", 6: "fd00:9::2"}
-NOWHERE = {4: "203.0.113.9", 6: "2001:db8:113::9"}
-STRANGER = {4: "192.0.2.99", 6: "fd00:192:0:2::99"}
+STRANGER = {4: "192.0.2.99", 6: "2001:db8::99"}
 PORT = 5555  # bound wherever packets arrive, so that no kernel complains about them
 
+PLAIN = b"\x08\0\0\0"  # the first word of a VXLAN header, by RFC 7348
 ETHERTYPE = {4: b"\x08\x00", 6: b"\x86\xdd"}
 LENGTH = {4: 20, 6: 40}  # of an IP header
 DF = 2
@@ -53,7 +53,7 @@ class Cluster:
         self.pod = {4: f"10.{octet}.1.2", 6: f"fd00:{octet}:1::2"}
         self.pod2 = {4: f"10.{octet}.2.2", 6: f"fd00:{octet}:2::2"}
         self.nobody = {4: f"10.{octet}.1.9", 6: f"fd00:{octet}:1::9"}  # behind the first node, too
-        self.node = {4: f"192.0.2.{underlay}", 6: f"fd00:192:0:2::{underlay}"}
+        self.node = {4: f"192.0.2.{underlay}", 6: f"2001:db8::{underlay:x}"}
         self.node_mac = f"02:00:00:01:{octet:02x}:01"
         self.vtep_mac = f"02:00:00:02:{octet:02x}:01"
 
@@ -201,7 +201,7 @@ class Pair:
         """A VXLAN packet of blue's node to the gateway. Its UDP checksum is 0 over IPv4 and right over IPv6 unless `udp`
         says otherwise. `header` gives the eight bytes of the VXLAN header; `outer` goes to the outer IP header."""
         vni = cluster.vni if vni is None else vni
-        header = b"\x08\0\0\0" + vni.to_bytes(3, "big") + b"\0" if header is None else header
+        header = PLAIN + vni.to_bytes(3, "big") + b"\0" if header is None else header
         fields = dict(sport=50000, dport=cluster.port, chksum=0 if self.outer == 4 else None)
         fields.update(udp or {})
         if fields["chksum"] is None:
@@ -223,9 +223,15 @@ class Pair:
         """A fragment of a datagram of blue's node to the gateway."""
         return Ether(src=BLUE.node_mac, dst=GW_UL) / fragment(self.outer_header(), data, at, more)
 
-    def wrapped(self, frame, ip, cluster=BLUE, tos=0, zero=None):
+    def wrapped(self, frame, ip, cluster=BLUE, tos=0, zero=None, head=PLAIN):
         """What is wrong with a frame that must carry exactly the IP packet `ip` (bytes) from the gateway to the first
-        node of a cluster. `zero`: the outer UDP checksum is 0; if nothing is said, over IPv4 it is, over IPv6 not."""
+        node of a cluster."""
+        link = mac(cluster.vtep_mac) + mac(cluster.gw_mac) + ETHERTYPE[ip[0] >> 4]
+        return self.carried(frame, link + ip, cluster, tos, zero, head)
+
+    def carried(self, frame, inner, cluster=BLUE, tos=0, zero=None, head=PLAIN):
+        """The same for an inner frame (bytes). `zero`: the outer UDP checksum is 0; if nothing is said, over IPv4 it is,
+        over IPv6 not. `head`: the first word of the VXLAN header."""
         length, packet = LENGTH[self.outer], frame[14:]
         datagram = packet[length:]
         field, right = udp_checksum(frame)
@@ -233,12 +239,11 @@ class Pair:
         want = dict(
             link=mac(cluster.node_mac) + mac(GW_UL) + ETHERTYPE[self.outer],
             addresses=(GW_VTEP[self.outer], cluster.node[self.outer]),
-            length=14 + length + 16 + 14 + len(ip),
-            udp=(cluster.port, 8 + 8 + 14 + len(ip)),
+            length=14 + length + 16 + len(inner),
+            udp=(cluster.port, 8 + 8 + len(inner)),
             udp_sum="zero" if zero else "right",
-            vxlan=b"\x08\0\0\0" + cluster.vni.to_bytes(3, "big") + b"\0",
-            inner_link=mac(cluster.vtep_mac) + mac(cluster.gw_mac) + ETHERTYPE[ip[0] >> 4],
-            inner=ip,
+            vxlan=head + cluster.vni.to_bytes(3, "big") + b"\0",
+            inner=inner,
         )
         outer = read(packet)
         got = dict(
@@ -248,8 +253,7 @@ class Pair:
             udp=(int.from_bytes(datagram[2:4], "big"), int.from_bytes(datagram[4:6], "big")),
             udp_sum="zero" if field == 0 else "right" if right else f"wrong ({field:#06x})",
             vxlan=datagram[8:16],
-            inner_link=datagram[16:30],
-            inner=datagram[30:],
+            inner=datagram[16:],
         )
         if self.outer == 4:  # no options, not to be fragmented, no identification
             want["head"] = (4, 5, tos, len(frame) - 14, 0, DF, 0, 64, 17, 0)

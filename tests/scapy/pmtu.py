@@ -1,4 +1,5 @@
-"""What a router says of packets that were too big, forged or not: `pmtu.py LINK FAMILY WHAT`, run in its namespace.
+"""What a router says of packets that were too big, forged or not: `pmtu.py LINK FAMILY ROUTER WHAT`, run in its
+namespace, where it has the address ROUTER.
 
 A real packet of the gateway is caught on LINK, its quote is spoilt in all the ways that matter, and the messages are sent
 back. Each line of the output is a message: what is the matter with it, and by which name the gateway has to ignore it.
@@ -53,7 +54,8 @@ def forged(quote, family):
     inner = place["inner"]
     floor = 576 if family is IP else 1280
     length = int.from_bytes(quote[2:4], "big") if family is IP else int.from_bytes(quote[4:6], "big") + 40
-    yield "quoted source is no VTEP of ours", spoilt("src", 0x40), MTU, "not_ours"
+    # over IPv6 the message's own checksum says that it is for whom the quote is from
+    yield "quoted source is no VTEP of ours", spoilt("src", 0x40), MTU, "not_ours" if family is IP else "checksum"
     yield "quoted destination is no peer", spoilt("dst", 0x40), MTU, "not_ours"
     yield "source port out of range", spoilt("sport", 0x80), MTU, "udp_port"
     yield "another UDP port", spoilt("dport", 1), MTU, "udp_port"
@@ -72,37 +74,40 @@ def forged(quote, family):
     yield "less than eight bytes quoted", quote[: place["sport"] + 7], MTU, "malformed"
 
 
-def message(frame, family, quote, mtu, **fields):
+def message(frame, family, router, quote, mtu, **fields):
     """The frame in which the router says it."""
     link = Ether(src=frame.dst, dst=frame.src)
     to = frame[family].src
     if family is IP:
-        return link / IP(src=ROUTER, dst=to, ttl=63) / ICMP(type=3, code=4, nexthopmtu=mtu, **fields) / Raw(quote)
-    return link / IPv6(src=ROUTER, dst=to) / ICMPv6PacketTooBig(mtu=mtu, **fields) / Raw(quote)
+        return link / IP(src=router, dst=to, ttl=63) / ICMP(type=3, code=4, nexthopmtu=mtu, **fields) / Raw(quote)
+    return link / IPv6(src=router, dst=to) / ICMPv6PacketTooBig(mtu=mtu, **fields) / Raw(quote)
 
 
-def main(link, version, what):
-    global ROUTER
+def main(link, version, router, what):
     family = {"4": IP, "6": IPv6}[version]
-    ROUTER = {"4": "192.0.2.99", "6": "2001:db8:2::99"}[version]
     frame = caught(link, family)
+
+    def send(quote, mtu, **fields):
+        sendp(message(frame, family, router, quote, mtu, **fields), iface=link, verbose=False)
+
     packet = bytes(frame[family])
     quote = packet[:548]
     if what == "genuine":
-        sendp(message(frame, family, quote, MTU), iface=link, verbose=False)
+        send(quote, MTU)
         print("genuine: accepted")
         return
     for name, spoilt, mtu, reason in forged(quote, family):
-        sendp(message(frame, family, spoilt, mtu), iface=link, verbose=False)
+        send(spoilt, mtu)
         print(f"{name}: {reason}")
     if family is IP:
-        wrong = {"chksum": 0x4242}
-        sendp(message(frame, family, quote, MTU, **wrong), iface=link, verbose=False)
+        send(quote, MTU, chksum=0x4242)
         print("wrong checksum: checksum")
         free = bytearray(quote)
         free[6] &= ~0x40
-        sendp(message(frame, family, bytes(free), MTU), iface=link, verbose=False)
+        send(bytes(free), MTU)
         print("about a packet that may be fragmented: not_ours")
+    else:
+        send(quote, MTU, cksum=0x4242)  # the kernel itself keeps it from ICMPv6 sockets
 
 
 main(*sys.argv[1:])

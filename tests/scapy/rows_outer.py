@@ -102,7 +102,7 @@ def udp_checksum_over_ipv6(b, p):
         b.case("zero is sent where it is allowed", p.plain(), {ENCAP: 1}, b.to_pod(), place="native",
                judge=lambda got: p.wrapped(got["blue1"][0], routed(p.back()), zero=True))
     else:
-        b.drop("zero is dropped unless it is allowed", zero, "outer_udp_checksum")
+        b.drop("zero is dropped unless it is allowed", zero, "outer_udp_zero_checksum")
         b.case("a right one is sent", p.plain(), {ENCAP: 1}, b.to_pod(), place="native",
                judge=lambda got: p.wrapped(got["blue1"][0], routed(p.back())))
         computed_zero(b, p)
@@ -195,7 +195,7 @@ def outer_sources(b, p):
         6: ("::1", "ff02::1", "::", "ff0e::7", GW_VTEP[6]),
     }[p.outer]
     b.drop("martians", [p.vxlan(src=s) for s in martians], "outer_martian", "wire")
-    strangers = [STRANGER[p.outer], {4: "203.0.113.1", 6: "2001:db8::1"}[p.outer]]
+    strangers = [STRANGER[p.outer], {4: "203.0.113.1", 6: "fd00::1"}[p.outer]]
     b.drop("strangers", [p.vxlan(src=s) for s in strangers], "unknown_peer")
     garbage = [p.vxlan(Raw(payload(n)), src=STRANGER[p.outer]) for n in (0, 3, 14, 60)]
     b.drop("strangers, before anything further is read", garbage, "unknown_peer")

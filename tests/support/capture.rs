@@ -45,11 +45,13 @@ impl Capture {
 }
 
 /// The fields asked of tshark, in order. Those of an outer and an inner header come as a list.
-const FIELDS: [&str; 25] = [
+const FIELDS: [&str; 27] = [
     "frame.number",
     "frame.len",
     "eth.src",
     "eth.dst",
+    "eth.type",
+    "ipv6.nxt",
     "ip.src",
     "ip.dst",
     "ip.ttl",

@@ -51,6 +51,14 @@ impl Ip {
         ip
     }
 
+    /// A TCP segment that opens a connection and announces a maximum segment size, between other options. With `odd` the
+    /// option begins at an odd place.
+    pub fn syn(src: [u8; 4], dst: [u8; 4], mss: u16, odd: bool) -> Self {
+        let mut ip = Self::new(src, dst, 6, syn(mss, odd));
+        ip.finish(16);
+        ip
+    }
+
     /// An echo request.
     pub fn echo(src: [u8; 4], dst: [u8; 4], data: &[u8]) -> Self {
         let mut message = vec![8, 0, 0, 0, 0x12, 0x34, 0, 1];
@@ -95,6 +103,14 @@ impl Ip {
         out.extend(&self.payload);
         out
     }
+}
+
+/// A TCP segment that opens a connection, without a checksum.
+pub fn syn(mss: u16, odd: bool) -> Vec<u8> {
+    let mut segment = vec![0x12, 0x34, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 0x80, 0x02, 0xff, 0xff, 0, 0, 0, 0];
+    let [a, b] = mss.to_be_bytes();
+    segment.extend(if odd { [4, 2, 1, 2, 4, a, b, 3, 3, 7, 0, 0] } else { [2, 4, a, b, 4, 2, 1, 3, 3, 7, 0, 0] });
+    segment
 }
 
 pub fn udp((src, dst): (u16, u16), data: &[u8]) -> Vec<u8> {

@@ -1,6 +1,6 @@
 //! The same for IPv6: frames written byte by byte from the RFCs.
 
-use super::frames::{checksum, ones_sum, udp};
+use super::frames::{checksum, ones_sum, syn, udp};
 
 /// An IPv6 packet in the making. Extension headers are part of the payload.
 #[derive(Clone, Debug)]
@@ -32,6 +32,13 @@ impl Ip6 {
         segment.extend([0, 0, 0, 1, 0, 0, 0, 2, 0x50, 0x18, 0xff, 0xff, 0, 0, 0, 0]);
         segment.extend(data);
         let mut ip = Self::new(src, dst, 6, segment);
+        ip.finish(16);
+        ip
+    }
+
+    /// A TCP segment that opens a connection, as [`super::frames::Ip::syn`].
+    pub fn syn(src: [u8; 16], dst: [u8; 16], mss: u16, odd: bool) -> Self {
+        let mut ip = Self::new(src, dst, 6, syn(mss, odd));
         ip.finish(16);
         ip
     }

@@ -13,7 +13,7 @@ use selvedge::port::{Backing, MemPort, MemRings, Pool, Port, Umem};
 use selvedge::tables::handover::{Publisher, channel};
 use selvedge::tables::hash::Keyed;
 use selvedge::tables::{
-    Action, Addresses, Dscp, HopId, NextHop, OuterHeader, Overlay, OverlayId, Peer, PeerId, PortFacts, PortId,
+    Action, Addresses, Dscp, Fit, HopId, NextHop, OuterHeader, Overlay, OverlayId, Peer, PeerId, PortFacts, PortId,
     TablesWriter, Way,
 };
 use selvedge::wire::outer::{Ends, OuterV4};
@@ -120,6 +120,7 @@ pub fn overlay(name: &str, vni: u32, udp_port: u16, local: [u8; 4], mac: [u8; 6]
         mtu: None,
         dscp: Dscp::Pipe(0),
         source_check: true,
+        fit: Fit::default(),
         gbp: false,
         zero_checksum: false,
     }

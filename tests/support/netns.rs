@@ -246,7 +246,8 @@ fn imbalances(s: &Samples) -> Vec<String> {
     let doors = ["forwarded", "replied", "dropped"].map(|door| sum(&format!("selvedge_{door}_packets_total")));
     equal(format!("received = forwarded + replied + dropped {doors:?}"), seen(s), doors.iter().sum());
     let sent = s.sum("selvedge_tx_packets_total", &[]);
-    equal("sent = forwarded + replied".into(), sent, doors[0] + doors[1]);
+    let pieces = s.sum("selvedge_fragments_total", &[("result", "sent")]);
+    equal("sent = forwarded + replied + further fragments".into(), sent, doors[0] + doors[1] + pieces);
     for port in s.by("selvedge_xdp_packets_total", "port").keys() {
         let xdp = |verdict: &str| s.sum("selvedge_xdp_packets_total", &[("port", port), ("verdict", verdict)]);
         let event = |event: &str| s.sum("selvedge_xsk_events_total", &[("port", port), ("event", event)]);

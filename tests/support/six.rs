@@ -60,9 +60,15 @@ pub fn red_peer(zero_checksum: bool) -> Peer {
 
 /// The tables of [`super::tables`], and IPv6.
 pub fn tables_6(zero_checksum: bool, proxy: bool) -> TablesWriter {
+    fitted_tables(zero_checksum, proxy, Fit::default())
+}
+
+/// The same where overlays make packets fit.
+pub fn fitted_tables(zero_checksum: bool, proxy: bool, fit: Fit) -> TablesWriter {
     let mut all = overlays();
     all[0].addresses.v6 = Some(BLUE_ADDRESS_6.into());
     all.push(red());
+    all.iter_mut().for_each(|overlay| overlay.fit = fit);
     let mut facts = ports();
     facts[1].addresses.v6 = Some(ACCESS_ADDRESS_6.into());
     facts[1].proxy = proxy;

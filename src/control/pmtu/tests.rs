@@ -7,7 +7,7 @@ use zerocopy::{FromBytes, IntoBytes};
 use super::*;
 use crate::control::Target;
 use crate::control::keeper::Unready;
-use crate::tables::{Addresses, Dscp, Overlay, OverlayId};
+use crate::tables::{Addresses, Dscp, Fit, Overlay, OverlayId};
 use crate::wire::flow::{self, Flow};
 use crate::wire::outer::{Ends, OuterV4};
 use crate::wire::quote::tests::{message_v4, message_v6};
@@ -32,6 +32,7 @@ fn overlay(vni: u32, local: IpAddr) -> Overlay {
         mtu: None,
         dscp: Dscp::Pipe(0),
         source_check: true,
+        fit: Fit::default(),
         gbp: false,
         zero_checksum: false,
     }
