@@ -50,6 +50,10 @@ pub struct InterfaceFacts {
     pub xdp_native: Option<bool>,
     /// The driver has zero-copy AF_XDP.
     pub xsk_zero_copy: Option<bool>,
+    /// The driver receives packets in several buffers for XDP.
+    pub xdp_sg: Option<bool>,
+    /// The most buffers of a packet that a zero-copy socket sends.
+    pub zero_copy_segments: Option<u32>,
     /// Large receive offload is on.
     pub lro: Option<bool>,
     /// Generic receive offload is on.

@@ -95,6 +95,7 @@ impl Config {
         let (a, b) = (&self.xdp, &new.xdp);
         changed(a.mode != b.mode, "xdp.mode");
         changed(a.zero_copy != b.zero_copy, "xdp.zero_copy");
+        changed(a.multi_buffer != b.multi_buffer, "xdp.multi_buffer");
         changed(a.busy_poll_us != b.busy_poll_us, "xdp.busy_poll_us");
         changed(self.metrics != new.metrics, "metrics.address");
         changed(self.ports.len() != new.ports.len(), "port");

@@ -7,6 +7,7 @@ mod load;
 mod overlap;
 mod plan;
 mod plan_checks;
+mod plan_mtu;
 mod plan_overlays;
 mod plan_vlan;
 pub mod probe;
@@ -160,6 +161,8 @@ pub struct XdpConfig {
     pub mode: XdpMode,
     /// Zero-copy sockets.
     pub zero_copy: Switch,
+    /// Packets in several chunks, for MTUs that one does not hold. "auto": if an interface's MTU takes it.
+    pub multi_buffer: Switch,
     /// Microseconds of preferred busy polling (SO_BUSY_POLL), 0 to 10,000; 0 is off.
     pub busy_poll_us: u32,
 }

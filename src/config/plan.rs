@@ -3,6 +3,7 @@
 use core::fmt;
 
 use super::facts::{HostFacts, InterfaceFacts};
+use super::plan_mtu::Sizes;
 use super::suggest::did_you_mean;
 use super::{Config, Cores, PortConfig, Role, Switch, XdpMode, plan_checks, plan_overlays, plan_vlan};
 use crate::tables::PortId;
@@ -102,6 +103,8 @@ pub struct Plan {
     pub cores: Vec<u16>,
     /// Bind sockets zero-copy. One for all: it is a property of the packet memory, which the ports share.
     pub zero_copy: bool,
+    /// Let a packet have several chunks. One for all, as well.
+    pub multi_buffer: bool,
     /// Put the packet memory of every worker on hugepages.
     pub hugepages: bool,
     /// Largest inner IP packet of each overlay, by `OverlayId`, in bytes.
@@ -129,18 +132,21 @@ impl Plan {
         let ports = matched(config, host, &mut findings);
         plan_vlan::devices(&ports, &mut findings);
         let cores = cores(config, host, &ports, &mut findings);
-        let zero_copy = zero_copy(config, &ports, &mut findings);
+        let attached: Vec<_> = ports.iter().map(|p| attach(config, p, &mut findings)).collect();
+        let sizes = Sizes::new(config, host, &ports, &attached);
+        let zero_copy = zero_copy(config, &sizes, &ports, &mut findings);
         let hugepages = plan_checks::memory(config, host, cores.len(), &mut findings);
         let overlay_mtu = plan_overlays::overlays(config, &ports, &mut findings);
-        let attached: Vec<_> = ports.iter().map(|p| attach(config, p, &mut findings)).collect();
         for (port, attach) in ports.iter().zip(&attached) {
-            plan_checks::port(config, port, *attach, cores.len(), &mut findings);
+            plan_checks::port(&sizes, port, *attach, cores.len(), &mut findings);
         }
         if findings.iter().any(|f| f.severity == Severity::Error) {
             return (None, findings);
         }
         let ports = ports.iter().zip(attached).enumerate().map(|(i, (p, attach))| p.plan(i, attach));
-        let plan = ports.collect::<Option<_>>().map(|ports| Self { ports, cores, zero_copy, hugepages, overlay_mtu });
+        let multi_buffer = sizes.multi_buffer();
+        let plan = ports.collect::<Option<_>>();
+        let plan = plan.map(|ports| Self { ports, cores, zero_copy, multi_buffer, hugepages, overlay_mtu });
         (plan, findings)
     }
 }
@@ -222,19 +228,28 @@ fn cores(config: &Config, host: &HostFacts, ports: &[Matched<'_>], findings: &mu
 }
 
 /// Whether sockets are bound zero-copy: only if every port can, as they share their memory.
-fn zero_copy(config: &Config, ports: &[Matched<'_>], findings: &mut Vec<Finding>) -> bool {
+fn zero_copy(config: &Config, sizes: &Sizes<'_>, ports: &[Matched<'_>], findings: &mut Vec<Finding>) -> bool {
     match config.xdp.zero_copy {
         Switch::Off => false,
         Switch::Auto => {
             config.xdp.mode != XdpMode::Generic
                 && !ports.is_empty()
-                && ports.iter().all(|p| p.device.xsk_zero_copy == Some(true))
+                && ports.iter().all(|p| p.device.xsk_zero_copy == Some(true) && sizes.too_many_pieces(p).is_none())
         }
         Switch::On => {
             for p in ports {
                 let InterfaceFacts { name, driver, .. } = p.device;
                 match p.device.xsk_zero_copy {
-                    Some(true) => {}
+                    Some(true) => {
+                        if let Some((pieces, most)) = sizes.too_many_pieces(p) {
+                            let what = format!(
+                                "{name}: packets take up to {pieces} chunks, and driver `{driver}` sends at most {most} of \
+                                 one zero-copy, but xdp.zero_copy is \"on\""
+                            );
+                            findings
+                                .push(Finding::error(what, "memory.chunk_size = 4096, or xdp.zero_copy = \"auto\""));
+                        }
+                    }
                     Some(false) => findings.push(Finding::error(
                         format!(
                             "{name}: driver `{driver}` cannot share memory with sockets, but xdp.zero_copy is \"on\""

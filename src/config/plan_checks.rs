@@ -2,27 +2,12 @@
 
 use super::facts::{HostFacts, InterfaceFacts};
 use super::plan::{Attach, Finding, Matched};
-use super::{Config, Cores, MemoryConfig, Switch, plan_vlan};
-use crate::wire::vlan::TAG;
+use super::plan_mtu::Sizes;
+use super::{Config, Cores, Switch, plan_vlan};
 
 /// The oldest kernel: bpf_link for XDP came with 5.9, sockets of several devices on one UMEM with 5.10; 5.15 is the
 /// first long-term kernel after both that is still cared for.
 const KERNEL: (u32, u32) = (5, 15);
-
-/// What the kernel keeps free in front of every received frame (XDP_PACKET_HEADROOM).
-const HEADROOM: u32 = 256;
-
-/// What a driver needs behind a frame for its own book-keeping (`struct skb_shared_info`) in native XDP.
-const TAILROOM: u32 = 320;
-
-/// Drivers receive for XDP into one page.
-const PAGE: u32 = 4096;
-
-/// Ethernet header.
-const ETHERNET: u32 = 14;
-
-/// Ethernet header and one VLAN tag.
-const FRAME: u32 = ETHERNET + 4;
 
 /// A hugepage, in bytes.
 const HUGE: u64 = 2 << 20;
@@ -133,11 +118,11 @@ pub(super) fn memory(config: &Config, host: &HostFacts, workers: usize, findings
 }
 
 /// One port: state, queues, MTU, offloads.
-pub(super) fn port(config: &Config, port: &Matched<'_>, attach: Attach, workers: usize, findings: &mut Vec<Finding>) {
+pub(super) fn port(sizes: &Sizes<'_>, port: &Matched<'_>, attach: Attach, workers: usize, findings: &mut Vec<Finding>) {
     let before = findings.len();
     state(port, findings);
     queues(port, workers, findings);
-    mtu(&config.memory, port, attach, findings);
+    sizes.check(port, attach, findings);
     offloads(port, attach, findings);
     plan_vlan::room(port, findings);
     plan_vlan::offload(port, findings);
@@ -146,7 +131,9 @@ pub(super) fn port(config: &Config, port: &Matched<'_>, attach: Attach, workers:
         let mode = if attach == Attach::Native { "native" } else { "generic" };
         let mtu = port.mtu.map_or(0, |m| m.get());
         let s = if *rx_queues == 1 { "" } else { "s" };
-        findings.push(Finding::ok(format!("{name}: {driver}, {rx_queues} RX queue{s}, MTU {mtu}, XDP {mode}")));
+        let most = sizes.most(port, attach);
+        findings
+            .push(Finding::ok(format!("{name}: {driver}, {rx_queues} RX queue{s}, MTU {mtu} ({most}), XDP {mode}")));
     }
 }
 
@@ -195,49 +182,6 @@ fn channels(interface: &InterfaceFacts, n: u16) -> String {
     match interface.driver.as_str() {
         "veth" => format!("ethtool -L {} rx {n} tx {n}", interface.name), // counts them apart
         _ => format!("ethtool -L {} combined {n}", interface.name),
-    }
-}
-
-fn mtu(memory: &MemoryConfig, port: &Matched<'_>, attach: Attach, findings: &mut Vec<Finding>) {
-    let InterfaceFacts { name, mtu, .. } = port.facts;
-    let Some(obeyed) = port.mtu else {
-        findings.push(Finding::error(
-            format!("{name}: its MTU of {mtu} is less than the 576 bytes every IPv4 host must take"),
-            format!("ip link set dev {name} mtu 1500"),
-        ));
-        return;
-    };
-    // one tag is reckoned with on every port
-    let frame = FRAME + port.tags.len().saturating_sub(TAG) as u32;
-    let room = |chunk: u32| chunk - HEADROOM - frame;
-    let largest = room(memory.chunk_size.into());
-    if *mtu > largest {
-        let what = format!(
-            "{name}: a frame of MTU {mtu} is {} bytes with Ethernet header and VLAN tags, but a chunk of {} has room for \
-             {}: the kernel keeps {HEADROOM} in front. Larger frames are lost",
-            mtu + frame,
-            memory.chunk_size,
-            largest + frame
-        );
-        let lower = format!("ip link set dev {name} mtu {largest}");
-        let mend = match memory.chunk_size == 2048 && *mtu <= room(4096) {
-            true => format!("memory.chunk_size = 4096, or {lower}"),
-            false => lower,
-        };
-        // A smaller MTU in the file is a promise that neighbours keep to it.
-        let broken = u32::from(obeyed.get()) > largest;
-        findings.push(if broken { Finding::error(what, mend) } else { Finding::warning(what, mend) });
-    }
-    let native = PAGE - HEADROOM - TAILROOM - ETHERNET;
-    let InterfaceFacts { name, mtu, .. } = port.device;
-    if attach == Attach::Native && *mtu > native {
-        findings.push(Finding::warning(
-            format!(
-                "{name}: MTU {mtu} is beyond the {native} a driver can receive into one page for XDP (less {HEADROOM} in \
-                 front, {TAILROOM} behind and the Ethernet header); many drivers refuse the program"
-            ),
-            format!("ip link set dev {name} mtu {native}"),
-        ));
     }
 }
 

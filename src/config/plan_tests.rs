@@ -29,6 +29,8 @@ fn interface(name: &str, ifindex: u32, address: &str) -> InterfaceFacts {
         tx_queues: 2,
         xdp_native: Some(true),
         xsk_zero_copy: Some(true),
+        xdp_sg: Some(false),
+        zero_copy_segments: None,
         lro: Some(false),
         gro: Some(true),
         rx_vlan: Some(true),
@@ -190,6 +192,67 @@ const CASES: &[Case] = &[
         &["beyond the 3506"],
     ),
     (
+        &[],
+        |h| jumbo(h, 9000),
+        Severity::Ok,
+        &["MTU 9000 (in up to 6 chunks; at most 9216)", "eth1: ice, 2 RX queues, MTU 1500 (at most 1774"],
+    ),
+    (
+        &[],
+        |h| h.interfaces[0].xdp_sg = Some(true),
+        Severity::Ok,
+        &["MTU 1500 (in one chunk, which holds 1774; at most 9216"],
+    ),
+    (
+        &[("[xdp]", "[xdp]\nmulti_buffer = \"off\"")],
+        |h| jumbo(h, 9000),
+        Severity::Error,
+        &[
+            "packets in several: xdp.multi_buffer is \"off\"",
+            "mend: xdp.multi_buffer = \"auto\", or ip link set dev eth0 mtu",
+        ],
+    ),
+    (
+        &[],
+        |h| {
+            jumbo(h, 9000);
+            h.kernel = (6, 5);
+        },
+        Severity::Error,
+        &["packets in several: kernel 6.5 has none, 6.6 has", "mend: boot a kernel"],
+    ),
+    (
+        &[],
+        |h| {
+            jumbo(h, 9000);
+            h.interfaces[0].xdp_native = Some(false);
+        },
+        Severity::Error,
+        &["there are none in generic mode"],
+    ),
+    (&[], |h| h.interfaces[0].mtu = 9000, Severity::Error, &["packets in several: driver `ice` has none"]),
+    (
+        &[("[xdp]", "[xdp]\nmulti_buffer = \"on\"")],
+        |h| h.interfaces[0].xdp_sg = Some(true),
+        Severity::Error,
+        &["eth1: packets in several chunks cannot be had, since driver `ice` has none"],
+    ),
+    (
+        &[],
+        |h| jumbo(h, 10_000),
+        Severity::Warning,
+        &["eth0: an MTU of 10000 is beyond 9216", "mend: ip link set dev eth0 mtu 9216"],
+    ),
+    (
+        &[("[xdp]", "[xdp]\nzero_copy = \"on\"")],
+        |h| {
+            jumbo(h, 9000);
+            h.interfaces[0].zero_copy_segments = Some(5);
+        },
+        Severity::Error,
+        &["packets take up to 6 chunks", "sends at most 5", "memory.chunk_size = 4096"],
+    ),
+    (
         &[("interface = \"eth0\"", "interface = \"eth0\"\nmtu = 1500")],
         |h| h.interfaces[0].mtu = 3000,
         Severity::Warning,
@@ -268,6 +331,34 @@ const CASES: &[Case] = &[
         &["it is on access port eth1"],
     ),
 ];
+
+/// A first interface with this MTU and a driver that has packets in several buffers.
+fn jumbo(host: &mut HostFacts, mtu: u32) {
+    (host.interfaces[0].mtu, host.interfaces[0].xdp_sg) = (mtu, Some(true));
+}
+
+#[test]
+fn packets_have_several_chunks_where_an_mtu_takes_it() {
+    let planned = |host: &HostFacts| {
+        let plan = Plan::new(&config(&[]), host).0.unwrap();
+        (plan.multi_buffer, plan.zero_copy, plan.ports[0].mtu.get())
+    };
+    let mut host = host();
+    host.interfaces[0].xdp_sg = Some(true);
+    assert_eq!(planned(&host), (false, true, 1500));
+    jumbo(&mut host, 9000);
+    assert_eq!(planned(&host), (true, true, 9000));
+    host.interfaces[0].zero_copy_segments = Some(5);
+    assert_eq!(planned(&host), (true, false, 9000), "the driver takes no six buffers zero-copy");
+    jumbo(&mut host, 65_000);
+    assert_eq!(planned(&host), (true, false, 9216));
+    // one chunk holds it, and the driver takes two pages for it
+    let chunks = config(&[("hugepages = \"auto\"", "chunk_size = 4096\nhugepages = \"off\"")]);
+    for (mtu, several) in [(3506, false), (3600, true)] {
+        jumbo(&mut host, mtu);
+        assert_eq!(Plan::new(&chunks, &host).0.unwrap().multi_buffer, several, "{mtu}");
+    }
+}
 
 #[test]
 fn each_obstacle_is_named_and_can_be_mended() {

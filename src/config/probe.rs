@@ -83,6 +83,8 @@ fn interface(name: &str, addresses: Vec<IpAddr>) -> Option<InterfaceFacts> {
         tx_queues: count(facts.channels.map_or(1, |c| c.tx_queues())),
         xdp_native: features.map(|f| f.basic && f.redirect),
         xsk_zero_copy: features.map(|f| f.zero_copy),
+        xdp_sg: features.map(|f| f.rx_sg),
+        zero_copy_segments: features.map(|f| f.zero_copy_segments).filter(|n| *n > 0),
         lro: Some(facts.offloads.lro),
         gro: Some(facts.offloads.gro),
         rx_vlan: Some(facts.offloads.rx_vlan),

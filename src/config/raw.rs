@@ -186,6 +186,7 @@ fn memory(s: &mut Section<'_, '_>) -> RawMemory {
 fn xdp(s: &mut Section<'_, '_>) -> Option<XdpConfig> {
     let mode = s.or("mode", XdpMode::Auto, kinds::word(MODE));
     let zero_copy = s.or("zero_copy", Switch::Auto, kinds::word(SWITCH));
+    let multi_buffer = s.or("multi_buffer", Switch::Auto, kinds::word(SWITCH));
     let busy_poll_us = s.or("busy_poll_us", 0, kinds::integer("a time in microseconds", 0..=10_000u32));
     if let (Some(m), Some(z)) = (&mode, &zero_copy)
         && (m.value, z.value) == (XdpMode::Generic, Switch::On)
@@ -194,7 +195,19 @@ fn xdp(s: &mut Section<'_, '_>) -> Option<XdpConfig> {
             .add(&z.span, "xdp.zero_copy", "cannot be \"on\" in mode \"generic\": only drivers copy nothing")
             .also(&m.span, "xdp.mode");
     }
-    Some(XdpConfig { mode: mode?.value, zero_copy: zero_copy?.value, busy_poll_us: busy_poll_us?.value })
+    if let (Some(m), Some(b)) = (&mode, &multi_buffer)
+        && (m.value, b.value) == (XdpMode::Generic, Switch::On)
+    {
+        s.problems()
+            .add(&b.span, "xdp.multi_buffer", "cannot be \"on\" in mode \"generic\": it takes the driver")
+            .also(&m.span, "xdp.mode");
+    }
+    Some(XdpConfig {
+        mode: mode?.value,
+        zero_copy: zero_copy?.value,
+        multi_buffer: multi_buffer?.value,
+        busy_poll_us: busy_poll_us?.value,
+    })
 }
 
 fn metrics(s: &mut Section<'_, '_>) -> Option<Option<SocketAddr>> {

@@ -60,7 +60,7 @@ fn known_keys() -> BTreeMap<&'static str, Vec<&'static str>> {
 #[test]
 fn every_key_is_documented_in_the_sample() {
     let known = known_keys();
-    assert_eq!(known.values().map(Vec::len).sum::<usize>(), 8 + 6 + 7 + 3 + 2 + 5 + 13 + 5 + 3);
+    assert_eq!(known.values().map(Vec::len).sum::<usize>(), 8 + 6 + 7 + 4 + 2 + 5 + 13 + 5 + 3);
     let mut documented: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut section = "";
     for line in GATEWAY.lines() {
@@ -115,7 +115,10 @@ fn defaults_are_those_of_an_empty_table() {
     assert_eq!((c.memory.frames, c.memory.chunk_size, c.memory.hugepages), (32_768, 2048, Switch::Auto));
     let m = &c.memory;
     assert_eq!([m.rx_ring, m.fill_ring, m.tx_ring, m.completion_ring], [4096, 4096, 2048, 2048]);
-    assert_eq!(c.xdp, XdpConfig { mode: XdpMode::Auto, zero_copy: Switch::Auto, busy_poll_us: 0 });
+    assert_eq!(
+        c.xdp,
+        XdpConfig { mode: XdpMode::Auto, zero_copy: Switch::Auto, multi_buffer: Switch::Auto, busy_poll_us: 0 }
+    );
     assert!(c.overlays[0].source_check && !c.overlays[0].gbp && c.overlays[0].dscp == Dscp::Pipe(0));
 }
 

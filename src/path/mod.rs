@@ -167,6 +167,21 @@ impl Path<'_> {
         self.decide_inbound(pkt, scouted)
     }
 
+    /// As [`Path::outbound`], for the [front](Packet::front) of a frame that goes on elsewhere. `None`, with nothing
+    /// changed, where it takes all of the frame to decide.
+    #[inline(never)]
+    pub fn outbound_front(&mut self, pkt: &mut Packet<'_>) -> Option<Verdict> {
+        let scouted = self.scout_outbound(pkt);
+        if scouted.is_settled() { self.fast_outbound(pkt, scouted) } else { None }
+    }
+
+    /// As [`Path::inbound`], for the front of a frame that goes on elsewhere.
+    #[inline(never)]
+    pub fn inbound_front(&mut self, pkt: &mut Packet<'_>) -> Option<Verdict> {
+        let scouted = self.scout_inbound(pkt);
+        if scouted.is_settled() { self.fast_inbound(pkt, scouted) } else { None }
+    }
+
     /// Second look at a plain frame that came in by access port `port`.
     #[inline(always)]
     pub fn decide_outbound(&mut self, port: PortId, pkt: &mut Packet<'_>, scouted: Scouted) -> Verdict {

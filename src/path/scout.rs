@@ -43,6 +43,12 @@ impl Scouted {
         !self.src().is_none() && !self.dst().is_none()
     }
 
+    /// Is the frame plain, and nothing to be done to it for which all of it has to be read?
+    #[inline(always)]
+    pub(super) const fn is_settled(self) -> bool {
+        self.shape.is_plain() && !self.shape.has(Shape::UNSETTLED)
+    }
+
     /// The same with what the tables say besides.
     #[inline(always)]
     pub(super) const fn with(self, src: Packed, dst: Packed) -> Self {
@@ -118,11 +124,13 @@ impl Path<'_> {
     #[inline(never)]
     fn scout_other(&mut self, front: &[u8; REACH], len: usize) -> Scouted {
         let (frame, transport) = split(front);
+        if !frame.outer.is_plain_udp() {
+            return Scouted::default();
+        }
         let key = VtepKey::of(&frame.outer);
         let epoch = self.tables.epoch();
         if self.memory.recent.get(key, epoch).is_none() && self.learn(key).is_none() {
-            let shape = if frame.outer.is_plain_udp() { Shape::STRANGER } else { Shape::default() };
-            return Scouted { shape, ..Scouted::default() };
+            return Scouted { shape: Shape::STRANGER, ..Scouted::default() };
         }
         let Some(overlay) = self.memory.recent.get(key, epoch) else { return Scouted::default() };
         let mut unchecked = *frame;

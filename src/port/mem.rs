@@ -6,6 +6,10 @@
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 
+mod long;
+
+use long::Pieces;
+
 use super::pool::{Burst, Frame, Pool};
 use super::{Held, Port, RingStats};
 use crate::wire::Span;
@@ -59,6 +63,8 @@ pub struct MemPort {
     feed: Vec<Vec<u8>>,
     next: usize,
     stats: RingStats,
+    /// For packets in several chunks, if it has them: what its rings cannot say.
+    pieces: Option<Pieces>,
 }
 
 impl MemPort {
@@ -80,7 +86,14 @@ impl MemPort {
             feed: Vec::new(),
             next: 0,
             stats: RingStats::default(),
+            pieces: None,
         }
+    }
+
+    /// The port with packets in several chunks, as a socket bound with `XDP_USE_SG`. It does not [feed](Self::feed) such.
+    #[must_use]
+    pub fn multi_buffer(self) -> Self {
+        Self { pieces: Some(Pieces::default()), ..self }
     }
 
     /// As [`inject`](Self::inject), with only `headroom` bytes free in front of the packet (no kernel leaves fewer
@@ -95,6 +108,9 @@ impl MemPort {
     /// Lets a packet arrive. False, and counted as the kernel counts it, when the fill ring has no frame for it, the
     /// RX ring no place, or a chunk no room.
     pub fn inject(&mut self, pool: &mut Pool, bytes: &[u8]) -> bool {
+        if self.pieces.is_some() {
+            return self.inject_long(pool, bytes);
+        }
         if self.rx.room() == 0 {
             self.stats.rx_ring_full += 1;
             return false;
@@ -166,11 +182,15 @@ impl MemPort {
         if sent == 0 {
             return;
         }
-        if self.sink == Sink::Keep {
-            let frames = self.tx.frames_mut().skip(self.in_flight);
-            self.sent.extend(frames.map(|frame| pool.packet(frame).bytes().to_vec()));
+        if self.pieces.is_some() {
+            self.send_pieces(pool);
+        } else {
+            if self.sink == Sink::Keep {
+                let frames = self.tx.frames_mut().skip(self.in_flight);
+                self.sent.extend(frames.map(|frame| pool.packet(frame).bytes().to_vec()));
+            }
+            self.sent_count += sent as u64;
         }
-        self.sent_count += sent as u64;
         self.in_flight += sent;
         self.batches.push_back((self.calls + u64::from(self.completion_delay), sent));
     }
@@ -211,6 +231,9 @@ fn receive(fill: &mut Burst, stats: &mut RingStats, pool: &mut Pool, bytes: &[u8
 impl Port for MemPort {
     #[inline]
     fn rx(&mut self, pool: &mut Pool, burst: &mut Burst) -> usize {
+        if self.pieces.is_some() {
+            return self.take_pieces(pool, burst);
+        }
         let before = burst.len();
         for _ in 0..burst.room() {
             let Some(frame) = self.rx.pop_front().or_else(|| self.fed(pool)) else { break };
@@ -223,6 +246,9 @@ impl Port for MemPort {
 
     #[inline]
     fn tx(&mut self, pool: &mut Pool, burst: &mut Burst) -> usize {
+        if self.pieces.is_some() {
+            return self.put_pieces(pool, burst);
+        }
         let before = burst.len();
         while self.tx.room() > 0 {
             let Some(frame) = burst.pop_front() else { break };
@@ -251,7 +277,7 @@ impl Port for MemPort {
 
     fn held(&self) -> Held {
         let [rx, tx] = [self.fill.len() + self.rx.len(), self.tx.len()].map(|n| n as u32);
-        Held { rx, tx }
+        Held { rx: rx + self.pieces.as_ref().map_or(0, Pieces::held), tx }
     }
 
     #[inline]

@@ -1,12 +1,13 @@
 //! Floor 3: ports, rings and packet memory. The only room with `unsafe` code.
 //!
-//! A [`Frame`] is the owning token of one UMEM chunk. Only [`Pool`] mints it; [`Pool::free`] and [`Port::tx`] consume
+//! A [`Frame`] is the owning token of one UMEM chunk, or of several that hold one long packet. Only [`Pool`] mints it; [`Pool::free`] and [`Port::tx`] consume
 //! it. So a chunk is in exactly one place, and a census proves it.
 
 #![allow(unsafe_code)]
 
 use std::os::fd::BorrowedFd;
 
+mod assembly;
 pub mod host;
 mod mapping;
 mod mem;
@@ -16,7 +17,7 @@ mod umem;
 mod xdp;
 
 pub use mem::{MemPort, MemRings};
-pub use pool::{Burst, Frame, HEADROOM, Pool};
+pub use pool::{Burst, Frame, HEADROOM, LONGEST, MOST_PIECES, Pool};
 pub use umem::{Backing, Umem};
 pub use xdp::{
     AttachMode, CatchCounters, Catching, MAX_PORTS, Options, PortError, QueueSpec, RingSizes, Roles, SteerCapacity,
@@ -51,11 +52,12 @@ pub struct RingStats {
 
 /// One queue of one interface.
 pub trait Port {
-    /// Takes received frames into `burst` until there are no more or the burst is full. Returns how many came.
+    /// Takes received frames into `burst` until there are no more or the burst is full. Returns how many came. A packet of
+    /// which not all has come waits in the port.
     fn rx(&mut self, pool: &mut Pool, burst: &mut Burst) -> usize;
 
-    /// Hands the frames of `burst` over for sending, first in first out, until the ring is full; the rest stays in
-    /// the burst. Returns how many were taken.
+    /// Hands the frames of `burst` over for sending, first in first out, until the ring has no room for a whole one; the
+    /// rest stays in the burst. Returns how many were taken.
     fn tx(&mut self, pool: &mut Pool, burst: &mut Burst) -> usize;
 
     /// Housekeeping between bursts: tells the kernel of frames to send if it must be told (one system call, more

@@ -6,6 +6,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::umem::Umem;
 use crate::wire::{Packet, Span};
 
+mod long;
+
+use long::{LONG, Link};
+pub use long::{LONGEST, MOST_PIECES};
+
 /// Bytes left free in front of a packet in a fresh frame. The kernel leaves as many (`XDP_PACKET_HEADROOM`).
 pub const HEADROOM: u16 = 256;
 
@@ -14,11 +19,15 @@ pub const HEADROOM: u16 = 256;
 /// It can be neither copied nor cloned, and only [`Pool`] mints it; so the chunk is in exactly one place. A frame
 /// that is merely dropped is lost to its pool, and the census shows it: give it to [`Pool::free`] or
 /// [`Port::tx`](super::Port::tx).
+///
+/// The frame of a [long](Self::is_long) packet owns further chunks, in which its packet goes on.
 #[derive(PartialEq, Eq, Debug)]
 #[must_use = "a frame that is dropped is lost to its pool: free or send it"]
 pub struct Frame {
     /// Less than the chunks of its pool.
     chunk: u32,
+    /// The number of its pool, and whether its packet is a long one: then it equals no pool's number, and whoever asks
+    /// whose frame it is finds that out at no cost.
     pool: u32,
     span: Span,
 }
@@ -50,6 +59,8 @@ pub struct Pool {
     shift: u32,
     /// Last in, first out: the chunk freed last is still in the core's cache.
     free: Vec<u32>,
+    /// For each chunk that holds a piece of a long packet: what of it, and where the packet goes on.
+    links: Box<[Link]>,
     ledger: Ledger,
 }
 
@@ -57,16 +68,17 @@ impl Pool {
     /// Makes all chunks of `umem` free.
     ///
     /// # Errors
-    /// After 2³² − 2 pools in one process, numbers to tell them apart run out.
+    /// After 2³¹ − 1 pools in one process, numbers to tell them apart run out.
     pub fn new(umem: Umem) -> io::Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(NO_POOL + 1);
         let id = NEXT
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_add(1))
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < LONG - 1).then_some(n + 1))
             .map_err(|_| io::Error::other("no pool numbers left"))?;
         let free = (0..umem.frames()).rev().collect();
         let ledger = Ledger::new(umem.frames());
         let shift = umem.chunk_size().trailing_zeros(); // a power of two
-        Ok(Self { umem, id, shift, free, ledger })
+        let links = vec![Link::UNUSED; umem.frames() as usize].into_boxed_slice();
+        Ok(Self { umem, id, shift, free, links, ledger })
     }
 
     /// A free chunk, its packet empty and beginning at [`HEADROOM`]; `None` when all are in use.
@@ -87,17 +99,20 @@ impl Pool {
         Some(frame)
     }
 
-    /// Takes a frame back. A frame of another pool is not taken (a debug build panics): its own census shows it.
+    /// Takes a frame back, with all its chunks. A frame of another pool is not taken (a debug build panics): its own
+    /// census shows it.
     #[inline]
     pub fn free(&mut self, frame: Frame) {
-        debug_assert_eq!(frame.pool, self.id, "a frame was freed into a pool it does not come from");
         if frame.pool == self.id {
             self.ledger.moves(frame.chunk, Place::Frame, Place::Free);
             self.free.push(frame.chunk); // never grows: no chunk is in it twice
+        } else {
+            self.free_long(frame);
         }
     }
 
-    /// The packet in `frame`. For a frame of another pool it is empty (a debug build panics).
+    /// The packet in `frame`, unless it is [long](Frame::is_long). For a long one, and for a frame of another pool, it is
+    /// empty (a debug build panics).
     #[inline]
     pub fn packet<'a>(&'a self, frame: &'a mut Frame) -> Packet<'a> {
         debug_assert_eq!(frame.pool, self.id, "a frame was looked at through a pool it does not come from");
@@ -108,14 +123,25 @@ impl Pool {
         debug_assert!(*chunk < self.umem.frames());
         // SAFETY: a Frame is unique, and minted only by `alloc` and `adopt` of the pool whose number it bears, for a
         // chunk of that pool (the free list begins with all of them and gets back only such; `adopt` checks) that was
-        // free or came back from the kernel. So the bytes lie within the mapping, which lives as long as `self`, and
-        // nobody else reaches them while the Frame is borrowed mutably, as long as the packet lives. Any byte is a
-        // valid u8.
-        let bytes = unsafe {
-            let base = self.umem.base().add((*chunk as usize) << self.shift);
-            std::slice::from_raw_parts_mut(base, usize::from(self.umem.chunk_size()))
-        };
+        // free or came back from the kernel; or by `split`, for a chunk that such a Frame owned and gives up. So nobody
+        // else reaches its bytes while the Frame is borrowed mutably, as long as the packet lives.
+        let bytes = unsafe { self.chunk(*chunk) };
         Packet::new(bytes, span)
+    }
+
+    /// The bytes of a chunk.
+    ///
+    /// # Safety
+    /// It is one of this pool's, and nobody else reaches its bytes as long as these are borrowed.
+    #[inline]
+    #[allow(clippy::mut_from_ref)]
+    unsafe fn chunk(&self, chunk: u32) -> &mut [u8] {
+        // SAFETY: the caller says that the chunk lies within the mapping, which lives as long as `self`, and is the only
+        // one to reach it. Any byte is a valid u8.
+        unsafe {
+            let base = self.umem.base().add((chunk as usize) << self.shift);
+            std::slice::from_raw_parts_mut(base, usize::from(self.umem.chunk_size()))
+        }
     }
 
     /// Chunks free now.
@@ -128,6 +154,11 @@ impl Pool {
     #[inline]
     pub fn total(&self) -> u32 {
         self.umem.frames()
+    }
+
+    /// Bytes in a chunk: 2,048 or 4,096.
+    pub fn chunk_size(&self) -> u16 {
+        self.umem.chunk_size()
     }
 
     /// The memory.
@@ -150,7 +181,7 @@ impl Pool {
     }
 
     /// False where the kernel would drop the descriptor and never complete it: an empty packet, one that does not
-    /// fit its chunk, one of another pool.
+    /// fit its chunk, one of another pool. A long packet is sent by its pieces.
     #[inline]
     pub(super) fn sendable(&self, frame: &Frame) -> bool {
         let Span { head, len } = frame.span;
@@ -247,6 +278,8 @@ pub struct Burst {
     /// Both run freely and wrap; a slot is its index modulo the slots there are.
     head: usize,
     tail: usize,
+    /// What `tail` was when the last long packet was in.
+    long: usize,
 }
 
 impl Burst {
@@ -254,7 +287,7 @@ impl Burst {
     pub fn new(capacity: usize) -> Self {
         let none = || Frame { chunk: 0, pool: NO_POOL, span: Span::default() };
         let slots: Box<[Frame]> = std::iter::repeat_with(none).take(capacity.next_power_of_two()).collect();
-        Self { mask: slots.len() - 1, slots, capacity, head: 0, tail: 0 }
+        Self { mask: slots.len() - 1, slots, capacity, head: 0, tail: 0, long: 0 }
     }
 
     #[inline]
@@ -265,18 +298,46 @@ impl Burst {
         unsafe { self.slots.get_unchecked_mut(index & self.mask) }
     }
 
-    /// Appends a frame.
+    /// Appends a frame. One that may be long goes by [`push_any`](Self::push_any): otherwise it would not be looked at as
+    /// such, and freed at last instead of sent.
     ///
     /// # Errors
     /// The frame itself, when there is no room for it.
     #[inline]
     pub fn push(&mut self, frame: Frame) -> Result<(), Frame> {
+        debug_assert!(!frame.is_long());
+        self.append(frame)
+    }
+
+    #[inline]
+    fn append(&mut self, frame: Frame) -> Result<(), Frame> {
         if self.len() >= self.capacity {
             return Err(frame);
         }
         *self.slot(self.tail) = frame;
         self.tail = self.tail.wrapping_add(1);
         Ok(())
+    }
+
+    /// Appends a frame whose packet may be long.
+    ///
+    /// # Errors
+    /// As for [`push`](Self::push).
+    #[inline]
+    pub fn push_any(&mut self, frame: Frame) -> Result<(), Frame> {
+        let is_long = frame.is_long();
+        self.append(frame)?;
+        if is_long {
+            self.long = self.tail;
+        }
+        Ok(())
+    }
+
+    /// May there be long packets among the frames?
+    #[inline]
+    pub fn has_long(&self) -> bool {
+        // the distance to where the last one went in, which is behind us once it is out
+        self.long.wrapping_sub(self.head).cast_signed() > 0
     }
 
     /// Takes the frame that has been in longest.
@@ -362,7 +423,7 @@ mod tests {
         let mut pool = pool(8);
         for capacity in [0, 1, 3, 4] {
             let mut burst = Burst::new(capacity);
-            [burst.head, burst.tail] = [usize::MAX - 1; 2];
+            [burst.head, burst.tail, burst.long] = [usize::MAX - 1; 3];
             let (mut next_in, mut next_out) = (0u8, 0u8);
             for round in 0..40 {
                 for _ in 0..=round % 4 {

@@ -92,7 +92,21 @@ impl Iterator for Fragments {
         self.first = self.later;
         Some(Fragment { header, payload })
     }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let ([first, later], rest) = ([self.first, self.later].map(|h| self.mtu - h.len), self.rest.len());
+        let blocks = |room: usize| room / BLOCK * BLOCK;
+        // the last one alone need not end with a block
+        let count = match rest {
+            0 => 0,
+            _ if rest <= first => 1,
+            _ => 2 + (rest - blocks(first)).saturating_sub(later).div_ceil(blocks(later)),
+        };
+        (count, Some(count))
+    }
 }
+
+impl ExactSizeIterator for Fragments {}
 
 impl Fragment {
     /// Its header, options included.
@@ -174,7 +188,9 @@ mod tests {
 
     fn whole(packet: &[u8], mtu: u16) -> Vec<Vec<u8>> {
         let fragments = Fragments::of(packet, mtu).unwrap();
+        let count = fragments.len();
         let all: Vec<_> = fragments.map(|f| [f.header(), &packet[f.payload.clone()]].concat()).collect();
+        assert_eq!(all.len(), count);
         all
     }
 

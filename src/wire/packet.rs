@@ -63,6 +63,13 @@ impl<'a> Packet<'a> {
         Self { chunk, span }
     }
 
+    /// The front of a packet that goes on elsewhere: `span.len` counts all of it, though the chunk ends before. What lies
+    /// around the head can be [reached](Self::reach) and rewritten; [`bytes`](Self::bytes) are none.
+    #[inline]
+    pub fn front(chunk: &'a mut [u8], span: &'a mut Span) -> Self {
+        Self { chunk, span }
+    }
+
     /// Hands the packet to a function that is not inlined, with a span of its own that is copied back: then the span of
     /// all the packets that are not handed over need not be in memory.
     #[inline(always)]
@@ -104,7 +111,7 @@ impl<'a> Packet<'a> {
     #[inline]
     pub fn tailroom(&self) -> usize {
         let (head, len) = self.bounds();
-        self.chunk.len() - head - len
+        self.chunk.len().saturating_sub(head + len)
     }
 
     /// Grows the packet by `N` bytes at its front and returns them for writing. They hold whatever lay there.
@@ -157,11 +164,11 @@ impl<'a> Packet<'a> {
         self.chunk.get_mut(at..)
     }
 
-    /// Says where in the chunk the packet lies from now on. A span that reaches past the chunk leaves a packet without
-    /// bytes.
+    /// Says where in the chunk the packet lies from now on. A span that reaches past the chunk is that of a
+    /// [front](Self::front), which has no bytes.
     #[inline]
     pub fn set_span(&mut self, head: usize, len: usize) {
-        debug_assert!(head + len <= self.chunk.len());
+        debug_assert!(head <= self.chunk.len() && len <= usize::from(u16::MAX));
         *self.span = Span { head: head as u16, len: len as u16 };
     }
 
@@ -223,6 +230,21 @@ mod tests {
         assert!(p.reach::<11>(0).is_none() && p.reach::<1>(7).is_none());
         p.set_span(2, 9);
         assert_eq!(p.bytes(), [2, 3, 4, 5, 6, 7, 8, 9, 10]);
+    }
+
+    #[test]
+    fn a_front_can_be_rewritten_and_keeps_the_length_of_the_whole() {
+        let mut chunk: [u8; 16] = std::array::from_fn(|n| n as u8);
+        let mut span = Span { head: 6, len: 9000 };
+        let mut p = Packet::front(&mut chunk, &mut span);
+        assert_eq!((p.bytes_mut().len(), p.bytes().len(), p.len(), p.tailroom()), (0, 0, 9000, 0));
+        assert_eq!(p.reach_all::<14>(4).unwrap()[..3], [2, 3, 4]);
+        p.prepend::<4>().unwrap().fill(0xee);
+        p.strip(1).unwrap();
+        assert_eq!(p.len(), 9003);
+        p.set_span(2, 9004);
+        assert_eq!(span, Span { head: 2, len: 9004 });
+        assert_eq!(chunk[2..7], [0xee, 0xee, 0xee, 0xee, 6]);
     }
 
     #[test]

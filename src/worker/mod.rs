@@ -3,6 +3,7 @@
 pub mod duty;
 pub mod idle;
 pub mod latency;
+mod long;
 mod split;
 pub mod stats;
 mod tags;
@@ -80,6 +81,8 @@ const DRAIN_TURNS: u32 = 64;
 pub struct Worker<P, C = Monotonic> {
     lanes: Vec<Lane<P>>,
     pool: Pool,
+    /// Where packets of several chunks lie in one piece, if that is needed.
+    bench: long::Bench,
     received: Burst,
     /// What the first look found of each of them.
     scouted: Vec<Scouted>,
@@ -187,6 +190,7 @@ impl<P: Port, C: Clock> Worker<P, C> {
         };
         let mut worker = Self {
             lanes: ports.into_iter().map(lane).collect(),
+            bench: long::Bench::new(&pool),
             pool,
             received: Burst::new(settings.burst),
             scouted: vec![Scouted::default(); settings.burst],
@@ -275,6 +279,9 @@ impl<P: Port, C: Clock> Worker<P, C> {
     /// Looks at every frame, then decides about each. A loop of one side has registers for what it needs.
     #[inline]
     fn process_from<const UNDERLAY: bool>(&mut self, at: usize, now: Tick) {
+        if self.received.has_long() {
+            return self.process_long::<UNDERLAY>(at, now);
+        }
         let mut path = Path { tables: self.subscriber.tables(), memory: &mut self.memory, now };
         if path.looks_ahead() {
             let mut touched = 0;

@@ -15,7 +15,7 @@ impl<P: Port> Exit<'_, P> {
     pub(super) fn split(&mut self, path: &Path<'_>, mut frame: Frame, port: PortId, journey: Journey) {
         let pieces = path.fragments(&self.pool.packet(&mut frame));
         let outcome = pieces.ok_or(DropReason::TooBig).and_then(|pieces| {
-            let at = self.prepare(port, pieces.clone().count())?;
+            let at = self.prepare(port, pieces.len())?;
             self.send(path, &mut frame, at, pieces, journey)
         });
         if let Err(reason) = outcome {
@@ -25,7 +25,7 @@ impl<P: Port> Exit<'_, P> {
     }
 
     /// Makes sure that there are so many chunks, and room for them to leave by a port, whose place is returned.
-    fn prepare(&mut self, port: PortId, pieces: usize) -> Result<usize, DropReason> {
+    pub(super) fn prepare(&mut self, port: PortId, pieces: usize) -> Result<usize, DropReason> {
         let at = usize::from(port.0);
         let room = |lanes: &[Lane<P>]| lanes.get(at).map_or(0, |lane| lane.leaving.room());
         if room(self.lanes) < pieces {

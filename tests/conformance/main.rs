@@ -15,6 +15,7 @@ mod capture;
 #[path = "../support/netns.rs"]
 mod netns;
 mod rows;
+mod script;
 mod stage;
 mod table;
 

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use selvedge::lab::{Family, Shape};
 
 use crate::capture::{self, Frame};
-use crate::netns::{Net, output_in};
+use crate::netns::Net;
 use crate::rows::{Pair, Row, Setting};
+use crate::script::Script;
 
 /// The gateway's port towards the underlay.
 const UNDERLAY_MAC: &str = "02:00:00:00:00:01";
@@ -20,10 +21,17 @@ pub(crate) struct Case {
     pub(crate) wrong: Option<String>,
 }
 
+/// A gateway, and who makes the packets for it.
+struct Stage {
+    // before the network: a process goes before its namespace does
+    script: Option<Script>,
+    net: Net,
+}
+
 /// All gateways that have been needed so far.
 #[derive(Default)]
 pub(crate) struct Stages {
-    running: BTreeMap<(Setting, char), Net>,
+    running: BTreeMap<(Setting, char), Stage>,
 }
 
 impl Stages {
@@ -34,22 +42,35 @@ impl Stages {
             for outer in ['4', '6'] {
                 let here: Vec<Pair> = pairs.iter().copied().filter(|pair| pair.outer() == outer).collect();
                 if !here.is_empty() {
-                    cases.extend(play(self.net(*setting, outer), row, *setting, &here));
+                    let start = || Stage { script: None, net: start(*setting, outer) };
+                    let stage = self.running.entry((*setting, outer)).or_insert_with(start);
+                    cases.extend(stage.play(row, *setting, &here));
                 }
             }
         }
         cases
     }
 
-    fn net(&mut self, setting: Setting, outer: char) -> &Net {
-        self.running.entry((setting, outer)).or_insert_with(|| start(setting, outer))
-    }
-
     /// Ends them all; the books of each must balance.
     pub(crate) fn finish(&mut self) {
-        for (_, net) in std::mem::take(&mut self.running) {
+        for (_, Stage { script, net }) in std::mem::take(&mut self.running) {
+            drop(script);
             net.finish();
         }
+    }
+}
+
+impl Stage {
+    /// Plays the cases of a row that scapy makes, and has tshark read what the gateway sent.
+    fn play(&mut self, row: &Row, setting: Setting, pairs: &[Pair]) -> Vec<Case> {
+        let recording = self.net.room().join(format!("row-{}.pcap", row.number));
+        let mut script = self.script.take().unwrap_or_else(|| Script::start(&self.net, setting));
+        let lines = script.play(row, pairs, &recording).expect("the script ended before the row did: see above");
+        self.script = Some(script);
+        let cases = lines.iter().map(|line| case(line, setting)).collect();
+        let unsound: Vec<_> = capture::read(&recording).iter().filter_map(|frame| unsound(frame, row)).collect();
+        assert!(unsound.is_empty(), "tshark finds in what the gateway sent:\n{}", unsound.join("\n"));
+        cases
     }
 }
 
@@ -61,32 +82,19 @@ fn start(setting: Setting, outer: char) -> Net {
     let tag = format!("row{}{outer}", setting.name());
     let mut net = Net::shaped(&tag, shape).expect("the test has looked for root before");
     if setting == Setting::Altered {
-        net.edit("vni = 1\nudp_port = 8472", "vni = 0\nudp_port = 14789\ndscp = \"uniform\"\ngbp = true");
+        net.edit(
+            "vni = 1\nudp_port = 8472",
+            "vni = 0\nudp_port = 14789\ndscp = \"uniform\"\ngbp = true\nfragment = true",
+        );
         // 4789 is what is not said
-        net.edit("vni = 7\nudp_port = 4789", "vni = 16777215\ndscp = 46\ngbp = true");
+        net.edit("vni = 7\nudp_port = 4789", "vni = 16777215\ndscp = 46\ngbp = true\nfragment = true\nmtu = 1300");
+    }
+    for family in ["ipv4", "ipv6"] {
+        // seconds for which a path MTU counts: no test waits ten minutes
+        net.t.gateway.sysctl(&format!("net.{family}.route.mtu_expires"), "3").unwrap();
     }
     net.start();
     net
-}
-
-/// Plays the cases of a row that scapy makes, and has tshark read what the gateway sent.
-fn play(net: &Net, row: &Row, setting: Setting, pairs: &[Pair]) -> Vec<Case> {
-    let recording = net.room().join(format!("row-{}.pcap", row.number));
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scapy/conformance.py");
-    let instance = net.t.gateway.name().strip_suffix("-gw").expect("the gateway's namespace is called so");
-    let number = row.number.to_string();
-    // Debian's own Python: scapy is a package of it
-    let mut words = vec!["/usr/bin/python3", "-B", script, instance, recording.to_str().expect("a path in UTF-8")];
-    words.extend([setting.name(), &number]);
-    words.extend(pairs.iter().map(|pair| pair.0));
-    let output = output_in(&net.t.gateway, &words);
-    let told = String::from_utf8_lossy(&output.stdout);
-    let cases: Vec<Case> = told.lines().map(|line| case(line, setting)).collect();
-    let explained = output.status.success() || cases.iter().any(|case| case.wrong.is_some());
-    assert!(explained, "{}\n{told}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
-    let unsound: Vec<_> = capture::read(&recording).iter().filter_map(|frame| unsound(frame, row)).collect();
-    assert!(unsound.is_empty(), "tshark finds in what the gateway sent:\n{}", unsound.join("\n"));
-    cases
 }
 
 /// Reads `ok   4in4: name` or `FAIL 4in4: name: what is wrong`.

@@ -26,7 +26,7 @@ PASSES = ("pass_fragment", "pass_truncated", "pass_other_mac", "pass_not_ours", 
 class Recording:
     """A pcap file of what the gateway sent, for others to read; none if there is no path."""
 
-    def __init__(self, path):
+    def __init__(self, path=None):
         self.file = open(path, "wb") if path else None
         if self.file:
             self.file.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
@@ -40,10 +40,10 @@ class Recording:
 class Bench:
     """Sockets in the network whose namespaces' names begin with `instance`."""
 
-    def __init__(self, instance, recording=None):
+    def __init__(self, instance):
         self.instance = instance
         self.home = os.open("/proc/self/ns/net", os.O_RDONLY)
-        self.recording = Recording(recording)
+        self.recording = Recording()
         self.taps = {name: self.tap(name) for name in ("native", "green1", "blue1", "blue1-pod")}
         # straight into the gateway's port: a bridge drops IP packets whose header is unsound
         self.taps["wire"] = self.tap("fabric", "gw")

@@ -1,15 +1,18 @@
-"""One row of the conformance table against a running gateway: `conformance.py INSTANCE RECORDING SETTING ROW PAIR…`.
+"""The rows of the conformance table against a running gateway: `conformance.py INSTANCE SETTING`.
 
-Says `ok PAIR: CASE` or `FAIL PAIR: CASE: what is wrong` a case.
+Reads `RECORDING ROW PAIR…` a line, plays the row's cases for these pairs, says `ok   PAIR: CASE` or `FAIL PAIR: CASE: what
+is wrong` of each, and `done` at the end. What the gateway sent is in the pcap file RECORDING then.
 """
 
+import signal
 import sys
 
 import rows_answers  # noqa: F401
 import rows_inner  # noqa: F401
+import rows_mtu  # noqa: F401
 import rows_others  # noqa: F401
 import rows_outer  # noqa: F401
-from bench import Bench
+from bench import Bench, Recording
 from network import BLUE, GREEN, Pair
 from rows import ROWS
 
@@ -17,8 +20,8 @@ from rows import ROWS
 class Stage(Bench):
     """A bench that knows how its gateway is set, and for which pair it speaks."""
 
-    def __init__(self, instance, recording, setting):
-        super().__init__(instance, recording)
+    def __init__(self, instance, setting):
+        super().__init__(instance)
         self.setting, self.pair = setting, None
         if setting == "altered":
             BLUE.vni, BLUE.port, GREEN.vni = 0, 14789, 0xFFFFFF
@@ -39,13 +42,17 @@ class Stage(Bench):
         return 46 << 2 if self.setting == "altered" and cluster is GREEN else 0
 
 
+LONGEST = 120  # seconds; no row takes nearly as long
+
 if __name__ == "__main__":
-    instance, recording, setting, number, *pairs = sys.argv[1:]
-    cases = ROWS.get((int(number), setting))
-    if not cases:
-        sys.exit(f"row {number} has no cases for the {setting} setting")
-    stage = Stage(instance, recording, setting)
-    for name in pairs:
-        stage.pair = name
-        cases(stage, Pair(name))
-    sys.exit(1 if stage.failures else 0)
+    stage = Stage(*sys.argv[1:])
+    for line in sys.stdin:
+        path, number, *pairs = line.split()
+        cases = ROWS.get((int(number), stage.setting))
+        if not cases:
+            sys.exit(f"row {number} has no cases for the {stage.setting} setting")
+        signal.alarm(LONGEST)
+        stage.recording = Recording(path)
+        for stage.pair in pairs:
+            cases(stage, Pair(stage.pair))
+        print("done", flush=True)

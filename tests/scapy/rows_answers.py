@@ -1,9 +1,8 @@
 """Rows about what the gateway says itself."""
 
-from bench import ENCAP, REPLIED
+from bench import REPLIED
 from network import (
     BLUE,
-    GW_ACCESS,
     ICMP,
     LENGTH,
     NATIVE,
@@ -14,7 +13,6 @@ from network import (
     fragment,
     inside,
     payload,
-    routed,
     to_native,
 )
 from rows import row
@@ -56,21 +54,6 @@ def no_error_about(b, p):
     query = p.echo(*there, ttl=1)
     b.case("an echo request is no error", p.vxlan(p.frame(query)), {REPLIED: 1}, {"blue1": 1, "blue1-pod": 1},
            judge=lambda got: p.time_exceeded(inside(got["blue1"][0]), BLUE.gw[p.inner], bytes(query)))
-
-
-@row(18)
-def too_big(b, p):
-    """The true limit: 1500 less 50 bytes over IPv4, less 70 over IPv6."""
-    for size in (p.limit + 1, 1500):
-        ip = p.back(size, df=True)
-        b.case(f"{size} bytes, not to be fragmented", p.plain(ip), {REPLIED: 1}, {"native": 1}, place="native",
-               judge=lambda got: to_native(got["native"][0])
-               + p.too_big(got["native"][0][14:], GW_ACCESS[p.inner], p.limit, bytes(ip)))
-    ip = p.back(p.limit, df=True)
-    b.case(f"{p.limit} bytes fit", p.plain(ip), {ENCAP: 1}, b.to_pod(), place="native",
-           judge=lambda got: p.wrapped(got["blue1"][0], routed(ip)))
-    if p.inner == 4:
-        b.drop("without DF it is dropped", p.plain(p.back(p.limit + 1)), "too_big", "native")
 
 
 @row(23)

@@ -185,13 +185,22 @@ pub fn fill(t: &mut TablesWriter) {
 
 /// A worker on two in-memory ports.
 pub fn worker<C: Clock>(
-    mut tables: TablesWriter,
+    tables: TablesWriter,
     rings: MemRings,
+    clock: C,
+) -> (Worker<MemPort, C>, Publisher, TablesWriter) {
+    worker_on([MemPort::new(rings), MemPort::new(rings)], tables, clock)
+}
+
+/// A worker on these two ports.
+pub fn worker_on<C: Clock>(
+    [underlay, access]: [MemPort; 2],
+    mut tables: TablesWriter,
     clock: C,
 ) -> (Worker<MemPort, C>, Publisher, TablesWriter) {
     let pool = Pool::new(Umem::new(2048, 2048, Backing::Pages).unwrap()).unwrap();
     let (publisher, mut subscribers) = channel(1, tables.publish());
-    let ports = vec![(MemPort::new(rings), Side::Underlay), (MemPort::new(rings), Side::Access)];
+    let ports = vec![(underlay, Side::Underlay), (access, Side::Access)];
     let subscriber = subscribers.pop().unwrap();
     (Worker::with_clock(ports, pool, subscriber, &settings(), clock), publisher, tables)
 }
@@ -202,8 +211,13 @@ impl Gateway {
     }
 
     pub fn with(tables: TablesWriter, rings: MemRings) -> Self {
+        Self::on([MemPort::new(rings), MemPort::new(rings)], tables)
+    }
+
+    /// The gateway on these two ports.
+    pub fn on(ports: [MemPort; 2], tables: TablesWriter) -> Self {
         let clock = Hand::default();
-        let (mut worker, publisher, tables) = worker(tables, rings, clock.clone());
+        let (mut worker, publisher, tables) = worker_on(ports, tables, clock.clone());
         worker.turn();
         let before = worker.stats().clone();
         Self { worker, publisher, tables, clock, before }

@@ -38,6 +38,7 @@ pub(super) fn open(config: &Config, plan: &Plan) -> Result<Vec<Bench>, RunError>
         },
         need_wakeup: true,
         busy_poll_us: config.xdp.busy_poll_us,
+        multi_buffer: plan.multi_buffer,
         burst: config.workers.burst,
     };
     let memory = &config.memory;
@@ -84,6 +85,7 @@ pub(super) fn attach(plan: &Plan, benches: &[Bench]) -> Result<Vec<Steering>, Ru
         let sockets: Vec<(u32, BorrowedFd<'_>)> =
             benches.iter().enumerate().map(|(queue, b)| (queue as u32, b.sockets[at].socket())).collect();
         let mode = match port.attach {
+            Attach::Native if plan.multi_buffer => AttachMode::NativeMultiBuffer,
             Attach::Native => AttachMode::Native,
             Attach::Generic => AttachMode::Generic,
         };

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use super::{payload::Stream, unspecified};
 use crate::lab::{Doing, LabError, Namespace};
 
-/// Datagrams on their way at once; few enough for any receive buffer.
-const BATCH: usize = 16;
+/// Datagrams on their way at once, and their bytes, unless one alone has more; few enough for any receive buffer, where
+/// large ones are charged for whole pages.
+const BATCH: (usize, usize) = (16, 24 * 1024);
 /// How long to wait for the next of a batch.
 const QUIET: Duration = Duration::from_millis(250);
 /// How long the whole sweep may take.
@@ -48,9 +49,15 @@ pub fn udp_sweep(
     sender.connect(target).doing(saying)?;
     let sizes: BTreeSet<usize> = sizes.into_iter().collect();
     let ordered: Vec<usize> = sizes.iter().copied().collect();
+    let mut rest = &ordered[..];
     let deadline = Instant::now() + LIMIT;
     let mut report = SweepReport::default();
-    for batch in ordered.chunks(BATCH).take_while(|_| Instant::now() < deadline) {
+    while !rest.is_empty() && Instant::now() < deadline {
+        // ascending: the last of a batch is its largest
+        let fits = |n: &usize| *n == 1 || n * rest[n - 1] <= BATCH.1;
+        let many = (1..=rest.len().min(BATCH.0)).take_while(fits).count();
+        let (batch, behind) = rest.split_at(many);
+        rest = behind;
         let sent = batch.iter().filter(|size| sender.send(&datagram(**size)).is_ok()).count();
         collect(&receiver, sent, &mut report);
     }

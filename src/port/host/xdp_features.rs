@@ -13,6 +13,7 @@ const CTRL_ATTR_FAMILY_NAME: u16 = 2;
 const NETDEV_DEV_GET: u8 = 1;
 const NETDEV_ATTR_IFINDEX: u16 = 1;
 const NETDEV_ATTR_XDP_FEATURES: u16 = 3;
+const NETDEV_ATTR_XDP_ZC_MAX_SEGS: u16 = 4;
 
 /// What the driver says it can do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -31,6 +32,8 @@ pub struct XdpFeatures {
     pub rx_sg: bool,
     /// Packets in several buffers, redirected to.
     pub ndo_xmit_sg: bool,
+    /// The most buffers of a packet that a zero-copy socket sends; 0 where the driver does not say.
+    pub zero_copy_segments: u32,
 }
 
 impl XdpFeatures {
@@ -44,6 +47,7 @@ impl XdpFeatures {
             hardware: has(4),
             rx_sg: has(5),
             ndo_xmit_sg: has(6),
+            zero_copy_segments: 0,
         }
     }
 }
@@ -59,7 +63,10 @@ pub fn xdp_features(ifindex: u32) -> io::Result<XdpFeatures> {
     let family = family.ok_or(io::ErrorKind::InvalidData)?;
     let answer = ask(&socket, family, NETDEV_DEV_GET, NETDEV_ATTR_IFINDEX, &ifindex.to_ne_bytes())?;
     let bits = attribute(&answer, NETDEV_ATTR_XDP_FEATURES).and_then(|v| Some(u64::from_ne_bytes(*v.first_chunk()?)));
-    Ok(XdpFeatures::from_bits(bits.ok_or(io::ErrorKind::InvalidData)?))
+    let segments =
+        attribute(&answer, NETDEV_ATTR_XDP_ZC_MAX_SEGS).and_then(|v| Some(u32::from_ne_bytes(*v.first_chunk()?)));
+    let features = XdpFeatures::from_bits(bits.ok_or(io::ErrorKind::InvalidData)?);
+    Ok(XdpFeatures { zero_copy_segments: segments.unwrap_or(0), ..features })
 }
 
 /// One request with one attribute; the answer's attributes.

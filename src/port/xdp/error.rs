@@ -59,7 +59,9 @@ impl PortError {
                 "the driver has no zero-copy: set xdp.zero_copy to \"auto\" or \"off\""
             }
             (libc::EOPNOTSUPP, ATTACH) => "the driver has no native XDP: set xdp.mode to \"generic\" (slow)",
-            (libc::EINVAL, BIND) => "there is no such queue, or the driver cannot do what is asked",
+            (libc::EINVAL, BIND) => {
+                "there is no such queue, or the driver cannot do what is asked (with xdp.multi_buffer, a kernel before 6.6)"
+            }
             (libc::EINVAL | libc::ERANGE | libc::ENOSPC | libc::E2BIG, ATTACH) => {
                 "the driver refuses XDP as the interface is set up: lower its MTU (at most 3,498 is common), turn off \
                  LRO, or leave free queues (`ethtool -L`); the kernel log says more"

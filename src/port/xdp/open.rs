@@ -62,6 +62,9 @@ pub struct Options {
     pub need_wakeup: bool,
     /// Microseconds of preferred busy polling, 0 for none.
     pub busy_poll_us: u32,
+    /// Packets in several chunks (`XDP_USE_SG`, Linux 6.6), up to [`LONGEST`](crate::port::LONGEST) bytes. The program has
+    /// to be [attached](super::AttachMode) for them, too.
+    pub multi_buffer: bool,
     /// Frames a worker takes from a port at once, 1 to 256. In one turn as many from every port may leave by one: so
     /// many one system call sends (32 where the kernel is older than 6.17: [`service`](crate::port::Port::service) then
     /// makes as many as it takes). Busy polling takes so many of one port.
@@ -69,9 +72,9 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// Zero-copy where it can be had, wake-ups only where needed, no busy polling, bursts of 128.
+    /// Zero-copy where it can be had, wake-ups only where needed, no busy polling, one chunk a packet, bursts of 128.
     fn default() -> Self {
-        Self { zero_copy: ZeroCopy::Auto, need_wakeup: true, busy_poll_us: 0, burst: 128 }
+        Self { zero_copy: ZeroCopy::Auto, need_wakeup: true, busy_poll_us: 0, multi_buffer: false, burst: 128 }
     }
 }
 
@@ -151,12 +154,18 @@ fn open_with(
         match ports.first() {
             // Whoever shares a UMEM inherits the flags of its first socket, and may name none.
             Some(first) => bind(&fd, spec, libc::XDP_SHARED_UMEM, Some(first.socket())),
-            None => bind(&fd, spec, mode | if options.need_wakeup { libc::XDP_USE_NEED_WAKEUP } else { 0 }, None),
+            None => bind(&fd, spec, mode | first_flags(options), None),
         }
         .map_err(at(BIND))?;
         ports.push(XdpPort::new(fd, rings, *spec, sizes, options, mode == libc::XDP_ZEROCOPY, tx_budget, pool.id()));
     }
     Ok(ports)
+}
+
+/// What the first socket asks for on behalf of all.
+fn first_flags(options: Options) -> u16 {
+    let flag = |wanted, flag| if wanted { flag } else { 0 };
+    flag(options.need_wakeup, libc::XDP_USE_NEED_WAKEUP) | flag(options.multi_buffer, sys::XDP_USE_SG)
 }
 
 fn register(pool: &Pool, fd: BorrowedFd<'_>) -> io::Result<()> {

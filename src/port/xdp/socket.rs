@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::open::{Options, QueueSpec, RingSizes};
 use super::sys;
+use crate::port::assembly::Assembly;
 use crate::port::mapping::Mapping;
 use crate::port::pool::{Burst, Pool};
 use crate::port::ring::{Consumer, Producer};
@@ -41,6 +42,7 @@ pub struct XdpPort {
     /// Both directions want a wake-up: the turn is RX's.
     rx_turn: bool,
     refused: u64,
+    assembly: Assembly,
 }
 
 impl XdpPort {
@@ -68,6 +70,7 @@ impl XdpPort {
             busy_poll: options.busy_poll_us > 0,
             rx_turn: false,
             refused: 0,
+            assembly: Assembly::default(),
         }
     }
 
@@ -91,7 +94,7 @@ impl XdpPort {
         self.fill_target
     }
 
-    /// Frames freed instead of sent, because they were empty or did not fit their chunk: always a mistake above.
+    /// Frames freed instead of sent, because they were empty or did not fit their chunks: always a mistake above.
     pub fn refused(&self) -> u64 {
         self.refused
     }
@@ -159,6 +162,35 @@ impl XdpPort {
         }
     }
 
+    /// Hands over frames of which some may be of long packets: each whole, or not at all.
+    #[cold]
+    fn send_long(&mut self, pool: &mut Pool, burst: &mut Burst) -> usize {
+        let before = burst.len();
+        while let Some(pieces) = burst.front_mut().map(|frame| pool.pieces(frame)) {
+            if self.rings.tx.vacant(pieces) < pieces {
+                break;
+            }
+            let mut rest = burst.pop_front();
+            self.held.tx += self.rings.tx.put(pieces, || {
+                let (piece, more) = pool.split(rest.take()?);
+                let options = if more.is_some() { sys::XDP_PKT_CONTD } else { 0 };
+                match pool.surrender(piece) {
+                    Ok((addr, len)) => {
+                        rest = more;
+                        Some(libc::xdp_desc { addr, len, options })
+                    }
+                    Err(piece) => {
+                        self.refused += 1;
+                        pool.free(piece);
+                        more.into_iter().for_each(|more| pool.free(more));
+                        None
+                    }
+                }
+            });
+        }
+        before - burst.len()
+    }
+
     #[inline]
     fn knows(&self, pool: &Pool) -> bool {
         debug_assert_eq!(pool.id(), self.pool, "a port works with the pool it was opened with");
@@ -174,11 +206,19 @@ impl Port for XdpPort {
             return 0;
         }
         let mut came = 0;
+        let assembly = &mut self.assembly;
         let taken = self.rings.rx.take(room, |descriptor| {
             // SAFETY: `knows` says it is our pool; what comes out of this ring went into our fill ring by
             // `Pool::lend`, and comes out once.
             let Some(frame) = (unsafe { pool.adopt(descriptor.addr, descriptor.len) }) else { return };
-            match burst.push(frame) {
+            let more = descriptor.options & sys::XDP_PKT_CONTD != 0;
+            let pushed = if !more && assembly.is_idle() {
+                burst.push(frame)
+            } else {
+                let Some(packet) = assembly.add(pool, frame, more) else { return };
+                burst.push_any(packet)
+            };
+            match pushed {
                 Ok(()) => came += 1,
                 Err(frame) => pool.free(frame), // there is room: this cannot be
             }
@@ -191,6 +231,9 @@ impl Port for XdpPort {
     fn tx(&mut self, pool: &mut Pool, burst: &mut Burst) -> usize {
         if burst.is_empty() || !self.knows(pool) {
             return 0;
+        }
+        if burst.has_long() {
+            return self.send_long(pool, burst);
         }
         let before = burst.len();
         let refused = &mut self.refused;
@@ -222,7 +265,7 @@ impl Port for XdpPort {
 
     #[inline]
     fn held(&self) -> Held {
-        self.held
+        Held { rx: self.held.rx + self.assembly.held(), ..self.held }
     }
 
     #[inline]

@@ -496,8 +496,7 @@ static __always_inline int others(struct xdp_md *ctx, const struct ethhdr *eth, 
 	return act(ctx, ipv6(port, eth, (const void *)(eth + 1), end));
 }
 
-SEC("xdp")
-int selvedge_steer(struct xdp_md *ctx)
+static __always_inline int steer(struct xdp_md *ctx)
 {
 	const void *data = (const void *)(long)ctx->data, *end = (const void *)(long)ctx->data_end;
 	const struct ethhdr *eth = data;
@@ -514,6 +513,20 @@ int selvedge_steer(struct xdp_md *ctx)
 	if (__builtin_expect(port->roles & TAGGED, 0))
 		return pass(PASS_OTHER_VLAN);
 	return act(ctx, ipv4(port, eth, (const void *)(eth + 1), end));
+}
+
+SEC("xdp")
+int selvedge_steer(struct xdp_md *ctx)
+{
+	return steer(ctx);
+}
+
+// The same for packets in several buffers, of which it sees the first: all headers lie there. Kernels before 5.18 do not
+// load it.
+SEC("xdp.frags")
+int selvedge_steer_sg(struct xdp_md *ctx)
+{
+	return steer(ctx);
 }
 
 char LICENSE[] SEC("license") = "GPL";

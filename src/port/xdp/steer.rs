@@ -37,6 +37,9 @@ pub struct Roles {
 pub enum AttachMode {
     /// In the driver.
     Native,
+    /// In the driver, for packets in several buffers, too (Linux 5.18): what native mode takes besides for frames larger
+    /// than a page.
+    NativeMultiBuffer,
     /// In the stack, on socket buffers: slow, and TCP super-frames of local senders are lost.
     Generic,
 }
@@ -91,7 +94,7 @@ impl Steering {
         for (queue, fd) in sockets {
             tables.set_socket(*queue, *fd).map_err(|e| PortError::new(ifindex, Some(*queue), SOCKET, e))?;
         }
-        let fd = program_fd(&mut program).map_err(at(LOAD))?;
+        let fd = program_fd(&mut program, mode).map_err(at(LOAD))?;
         let link = sys::create_xdp_link(fd.as_fd(), ifindex, mode).map_err(at(ATTACH))?;
         Ok(Self { _link: link, _program: program, tables, ifindex, roles })
     }
@@ -213,8 +216,12 @@ fn load(capacity: SteerCapacity, sockets: &[(u32, BorrowedFd<'_>)]) -> io::Resul
         .map_err(to_io)
 }
 
-fn program_fd(program: &mut Ebpf) -> io::Result<OwnedFd> {
-    let xdp: Option<&mut Xdp> = program.program_mut("selvedge_steer").and_then(|p| p.try_into().ok());
+fn program_fd(program: &mut Ebpf, mode: AttachMode) -> io::Result<OwnedFd> {
+    let name = match mode {
+        AttachMode::Native | AttachMode::Generic => "selvedge_steer",
+        AttachMode::NativeMultiBuffer => "selvedge_steer_sg",
+    };
+    let xdp: Option<&mut Xdp> = program.program_mut(name).and_then(|p| p.try_into().ok());
     let xdp = xdp.ok_or_else(|| io::Error::other("the object has no program of this name"))?;
     xdp.load().map_err(to_io)?;
     xdp.fd().map_err(to_io)?.as_fd().try_clone_to_owned()

@@ -8,6 +8,10 @@ use super::steer::AttachMode;
 
 /// `XDP_MAX_TX_SKB_BUDGET` (linux/if_xdp.h, since 6.17): frames one sendto sends in copy mode.
 pub(super) const XDP_MAX_TX_SKB_BUDGET: i32 = 9;
+/// `XDP_USE_SG` (linux/if_xdp.h, since 6.6): packets in several chunks.
+pub(super) const XDP_USE_SG: u16 = 1 << 4;
+/// `XDP_PKT_CONTD` (linux/if_xdp.h, since 6.6): the packet goes on in the next descriptor.
+pub(super) const XDP_PKT_CONTD: u32 = 1;
 /// `SO_BUSY_POLL` (asm-generic/socket.h).
 pub(super) const SO_BUSY_POLL: i32 = 46;
 /// `SO_PREFER_BUSY_POLL` (asm-generic/socket.h).
@@ -119,7 +123,7 @@ pub(super) fn create_xdp_link(program: BorrowedFd<'_>, ifindex: u32, mode: Attac
     const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
     const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
     let flags = match mode {
-        AttachMode::Native => XDP_FLAGS_DRV_MODE,
+        AttachMode::Native | AttachMode::NativeMultiBuffer => XDP_FLAGS_DRV_MODE,
         AttachMode::Generic => XDP_FLAGS_SKB_MODE,
     };
     let attr = LinkCreate { program: program.as_raw_fd() as u32, ifindex, attach_type: BPF_XDP, flags };
