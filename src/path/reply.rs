@@ -147,12 +147,13 @@ fn bucket(origin: Origin, what: Complaint) -> usize {
 /// RFC 1122 §3.2.2, RFC 4443 §2.4(e): no error about an ICMP error or about a fragment other than the first. (Group,
 /// broadcast and unspecified addresses were dropped as martians before.)
 fn deserves_error(ip: &Ip, packet: &[u8]) -> bool {
-    let is_error = match ip.protocol {
-        protocol::ICMP if ip.src.is_ipv4() => icmp::is_error,
-        protocol::ICMPV6 if ip.src.is_ipv6() => icmpv6::is_error,
-        _ => return !ip.later,
+    let kind = packet.get(usize::from(ip.header_len)).copied();
+    let may_be_answered = match ip.protocol {
+        protocol::ICMP if ip.src.is_ipv4() => kind.is_some_and(|kind| !icmp::is_error(kind)),
+        protocol::ICMPV6 if ip.src.is_ipv6() => kind.is_some_and(|kind| !icmpv6::is_error(kind)),
+        _ => true,
     };
-    !ip.later && packet.get(usize::from(ip.header_len)).is_some_and(|kind| !is_error(*kind))
+    !ip.later && may_be_answered
 }
 
 /// Turns an echo request into its reply. The sum over the addresses stays as it is when they change places; and the

@@ -124,7 +124,7 @@ impl<P: Port> Exit<'_, P> {
         journey: Journey,
     ) -> Result<(), DropReason> {
         let pieces = path.fragments(whole).ok_or(DropReason::TooBig)?;
-        let count = pieces.clone().count();
+        let count = pieces.len();
         let at = self.prepare(port, count)?;
         // all of them, or none: as many chunks as the longest packets take
         if (self.pool.free_count() as usize) < count * self.pool.chunks_for(LONGEST) {
