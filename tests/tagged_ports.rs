@@ -3,9 +3,11 @@
 mod support;
 
 use selvedge::drops::DropReason;
-use selvedge::tables::PortId;
+use selvedge::port::MemPort;
+use selvedge::tables::{HopId, NextHop, PeerId, PortId};
 use selvedge::wire::vlan::Tag;
-use selvedge::wire::{VlanTags, eth};
+use selvedge::wire::{Ethernet, Mac, VlanTags, eth};
+use std::net::Ipv4Addr;
 use support::frames::Ip;
 use support::*;
 
@@ -121,4 +123,36 @@ fn a_tag_is_put_on_once_however_often_sending_is_tried() {
     assert!(!outcome.sent.is_empty() && outcome.drops.iter().all(|(r, _)| *r == DropReason::TxRingFull), "{outcome:?}");
     let untagged = eth::IPV4.to_be_bytes();
     assert!(outcome.sent.iter().all(|(_, b)| b[12..16] == VLAN && b[16..18] == untagged), "{outcome:?}");
+}
+
+/// MTU 9,000 on both ports.
+fn jumbo() -> Gateway {
+    let (mut t, all) = (support::tables(), overlays());
+    let mut node = peer(&all, 0, BLUE_NODE, true);
+    node.way.iter_mut().for_each(|way| way.mtu = 8950);
+    t.set_peer(PeerId(0), Some(node));
+    let way = Some((Ethernet::ipv4(Mac(HOST), Mac(PORT_MACS[1])), 9000));
+    t.set_hop(HopId(0), Some(NextHop { port: ACCESS, addr: Ipv4Addr::from(NATIVE).into(), way }));
+    Gateway::on([0, 1].map(|_| MemPort::new(rings()).multi_buffer()), t)
+}
+
+#[test]
+fn packets_in_several_chunks_have_tags_as_well() {
+    let data = vec![0x5a; 8000];
+    let packets = [
+        (UNDERLAY, from_blue(&Ip::udp(BLUE_POD, NATIVE, (1, 2), &data)).frame(), &[VLAN][..]),
+        (ACCESS, plain(&Ip::udp(NATIVE, BLUE_POD, (1, 2), &data)), &QINQ[..]),
+    ];
+    for (port, frame, own) in packets {
+        let want = jumbo().receive(port, &[&frame]);
+        let (door, whole) = want.only();
+        let mut g = jumbo();
+        g.worker.set_tags(UNDERLAY, tags(&[VLAN]));
+        g.worker.set_tags(ACCESS, tags(&QINQ));
+        let theirs = if door == UNDERLAY { &[VLAN][..] } else { &QINQ[..] };
+        let short = plain(&Ip::udp(NATIVE, BLUE_POD, (1, 2), b"payload"));
+        let outcome = g.receive(port, &[&behind(own, &frame), &frame, &short]);
+        assert_eq!(outcome.only(), (door, &behind(theirs, whole)[..]));
+        assert_eq!(outcome.drops, [(DropReason::VlanTags, 2)], "without tags");
+    }
 }
