@@ -33,6 +33,8 @@ macro_rules! reasons {
 reasons! {
     /// The frame ends inside its Ethernet header.
     ShortFrame = "short_frame",
+    /// The frame came by a tagged port and has other VLAN tags than the port's, or none.
+    VlanTags = "vlan_tags",
     /// The frame carries neither IPv4 nor IPv6 nor anything the gateway answers.
     NotIp = "not_ip",
     /// The source MAC of the plain frame is a group address or zero.

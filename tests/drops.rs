@@ -8,6 +8,8 @@ use selvedge::drops::DropReason as R;
 use selvedge::path::{Limiter, Tick};
 use selvedge::port::MemRings;
 use selvedge::tables::PortId;
+use selvedge::wire::vlan::Tag;
+use selvedge::wire::{VlanTags, eth};
 use support::frames::{Ip, Vxlan};
 use support::*;
 
@@ -106,7 +108,7 @@ fn every_drop_reason_has_a_case() {
         assert_eq!(g.receive(port, &[&frame]).reason(), reason, "{}", reason.sentence());
         seen.insert(reason, ());
     }
-    for reason in [ttl_expired(), no_headroom(), no_frame(), tx_ring_full(), zero_checksum()] {
+    for reason in [ttl_expired(), no_headroom(), no_frame(), tx_ring_full(), zero_checksum(), vlan_tags()] {
         seen.insert(reason, ());
     }
     let missing: Vec<_> = R::ALL.into_iter().filter(|r| !seen.contains_key(r)).collect();
@@ -119,6 +121,14 @@ fn zero_checksum() -> R {
         six::red_outer(&six::red_inner(0x0800, &Ip::udp(six::RED_POD, BLUE_POD, (1, 2), b"payload").bytes()));
     outer.payload[6..8].fill(0);
     six::gateway_6().receive(UNDERLAY, &[&six::on_underlay(&outer)]).reason()
+}
+
+/// The program steers no such frame, unless the interfaces change meanwhile.
+fn vlan_tags() -> R {
+    let mut g = Gateway::new();
+    let tag = Tag::new(eth::VLAN, 100).unwrap();
+    g.worker.set_tags(ACCESS, VlanTags::new(&[tag]).unwrap());
+    g.receive(ACCESS, &[&plain(&native_to_pod())]).reason()
 }
 
 /// Time Exceeded is sent as long as the rate allows; then the packet is a plain drop.

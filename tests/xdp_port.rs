@@ -4,6 +4,8 @@
 mod net;
 #[path = "xdp_port/reasons.rs"]
 mod reasons;
+#[path = "xdp_port/tags.rs"]
+mod tags;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -16,11 +18,11 @@ use selvedge::port::{
     AttachMode, Backing, Burst, Options, Pool, Port, PortError, QueueSpec, RingSizes, Roles, SteerCapacity,
     SteerReason, Steering, Umem, Waiter, Woken, XdpPort, ZeroCopy,
 };
-use selvedge::wire::Mac;
+use selvedge::wire::{Mac, VlanTags};
 
 const SIZES: RingSizes = RingSizes { rx: 256, tx: 128, fill: 256, completion: 256 };
-const ACCESS: Roles = Roles { underlay: false, access: true, proxy: false };
-const UNDERLAY: Roles = Roles { underlay: true, access: false, proxy: false };
+const ACCESS: Roles = Roles { underlay: false, access: true, proxy: false, tags: VlanTags::NONE };
+const UNDERLAY: Roles = Roles { underlay: true, access: false, proxy: false, tags: VlanTags::NONE };
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The gateway: a port on `v0` and one on `v1`, with one UMEM, both steered.

@@ -3,7 +3,7 @@
 
 use core::net::IpAddr;
 
-use crate::port::host::Capabilities;
+use crate::port::host::{Capabilities, VlanDevice};
 use crate::wire::Mac;
 
 /// The host.
@@ -58,8 +58,12 @@ pub struct InterfaceFacts {
     pub lro: Option<bool>,
     /// Generic receive offload is on.
     pub gro: Option<bool>,
+    /// Received VLAN tags are taken off and kept beside the frame (802.1Q).
+    pub rx_vlan: Option<bool>,
     /// Receive checksum offload is on.
     pub rx_checksum: Option<bool>,
+    /// Which VLAN of which other interface it is, if it is one.
+    pub vlan: Option<VlanDevice>,
     /// Addresses of the interface.
     pub addresses: Vec<IpAddr>,
 }

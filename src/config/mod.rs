@@ -9,6 +9,7 @@ mod plan;
 mod plan_checks;
 mod plan_mtu;
 mod plan_overlays;
+mod plan_vlan;
 pub mod probe;
 mod raw;
 mod reader;

@@ -5,9 +5,9 @@ use core::fmt;
 use super::facts::{HostFacts, InterfaceFacts};
 use super::plan_mtu::Sizes;
 use super::suggest::did_you_mean;
-use super::{Config, Cores, PortConfig, Role, Switch, XdpMode, plan_checks, plan_overlays};
+use super::{Config, Cores, PortConfig, Role, Switch, XdpMode, plan_checks, plan_overlays, plan_vlan};
 use crate::tables::PortId;
-use crate::wire::{Mac, Mtu};
+use crate::wire::{Mac, Mtu, VlanTags};
 
 /// How much a finding matters.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -76,6 +76,10 @@ pub struct PortPlan {
     pub name: String,
     /// Kernel index.
     pub ifindex: u32,
+    /// Index of the device that the XDP program and the sockets go on: the interface itself, or what it is a VLAN of.
+    pub device: u32,
+    /// The VLAN tags of its frames there.
+    pub tags: VlanTags,
     /// The interface's MAC address.
     pub mac: Mac,
     /// The MTU to obey: the smaller of the interface's and the config's.
@@ -111,6 +115,10 @@ pub struct Plan {
 pub(super) struct Matched<'a> {
     pub(super) config: &'a PortConfig,
     pub(super) facts: &'a InterfaceFacts,
+    /// Where its frames come and go: the same, unless that is a VLAN device.
+    pub(super) device: &'a InterfaceFacts,
+    /// The VLAN tags they have there.
+    pub(super) tags: VlanTags,
     /// The MTU to obey, if it is a legal one.
     pub(super) mtu: Option<Mtu>,
 }
@@ -122,6 +130,7 @@ impl Plan {
         let mut findings = Vec::new();
         plan_checks::privileges(host, &mut findings);
         let ports = matched(config, host, &mut findings);
+        plan_vlan::devices(&ports, &mut findings);
         let cores = cores(config, host, &ports, &mut findings);
         let attached: Vec<_> = ports.iter().map(|p| attach(config, p, &mut findings)).collect();
         let sizes = Sizes::new(config, host, &ports, &attached);
@@ -148,11 +157,13 @@ impl Matched<'_> {
             id: PortId(u8::try_from(index).ok()?),
             name: self.facts.name.clone(),
             ifindex: self.facts.ifindex,
+            device: self.device.ifindex,
+            tags: self.tags,
             mac: self.facts.mac,
             mtu: self.mtu?,
             role: self.config.role,
             proxy: self.config.proxy,
-            queues: self.facts.rx_queues,
+            queues: self.device.rx_queues,
             attach,
         })
     }
@@ -164,8 +175,16 @@ fn matched<'a>(config: &'a Config, host: &'a HostFacts, findings: &mut Vec<Findi
     for port in &config.ports {
         match host.interfaces.iter().find(|i| i.name == port.interface) {
             Some(facts) => {
+                let (device, tags) = match plan_vlan::below(facts, host) {
+                    Ok(below) => below,
+                    Err(finding) => {
+                        findings.push(finding);
+                        continue;
+                    }
+                };
                 let least = port.mtu.map_or(facts.mtu, |m| facts.mtu.min(m.get().into()));
-                out.push(Matched { config: port, facts, mtu: Mtu::new(least.min(Mtu::MAX.into())).ok() });
+                let mtu = Mtu::new(least.min(Mtu::MAX.into())).ok();
+                out.push(Matched { config: port, facts, device, tags, mtu });
             }
             None => {
                 let names: Vec<_> = host.interfaces.iter().map(|i| i.name.as_str()).collect();
@@ -195,7 +214,7 @@ fn cores(config: &Config, host: &HostFacts, ports: &[Matched<'_>], findings: &mu
         }
         Cores::Count(n) => *n,
         // The ports with the fewest queues decide: queues can be taken from the others, and not always added to these.
-        Cores::Auto => ports.iter().map(|p| p.facts.rx_queues.max(1)).min().unwrap_or(1),
+        Cores::Auto => ports.iter().map(|p| p.device.rx_queues.max(1)).min().unwrap_or(1),
     };
     if usize::from(wanted) > allowed.len() {
         plan_checks::too_few_cores(config, wanted, allowed.len(), ports, findings);
@@ -215,12 +234,12 @@ fn zero_copy(config: &Config, sizes: &Sizes<'_>, ports: &[Matched<'_>], findings
         Switch::Auto => {
             config.xdp.mode != XdpMode::Generic
                 && !ports.is_empty()
-                && ports.iter().all(|p| p.facts.xsk_zero_copy == Some(true) && sizes.too_many_pieces(p).is_none())
+                && ports.iter().all(|p| p.device.xsk_zero_copy == Some(true) && sizes.too_many_pieces(p).is_none())
         }
         Switch::On => {
             for p in ports {
-                let InterfaceFacts { name, driver, .. } = p.facts;
-                match p.facts.xsk_zero_copy {
+                let InterfaceFacts { name, driver, .. } = p.device;
+                match p.device.xsk_zero_copy {
                     Some(true) => {
                         if let Some((pieces, most)) = sizes.too_many_pieces(p) {
                             let what = format!(
@@ -251,8 +270,8 @@ fn zero_copy(config: &Config, sizes: &Sizes<'_>, ports: &[Matched<'_>], findings
 /// Where the program goes. A driver nobody knows about is tried natively: the kernel refuses what it cannot do, and a
 /// silent fall-back to generic mode would cost most of the throughput.
 fn attach(config: &Config, port: &Matched<'_>, findings: &mut Vec<Finding>) -> Attach {
-    let InterfaceFacts { name, driver, .. } = port.facts;
-    match (config.xdp.mode, port.facts.xdp_native) {
+    let InterfaceFacts { name, driver, .. } = port.device;
+    match (config.xdp.mode, port.device.xdp_native) {
         (XdpMode::Generic, _) => Attach::Generic,
         (XdpMode::Native, Some(false)) => {
             findings.push(Finding::error(

@@ -3,7 +3,7 @@
 use super::facts::{HostFacts, InterfaceFacts};
 use super::plan::{Attach, Finding, Matched};
 use super::plan_mtu::Sizes;
-use super::{Config, Cores, Switch};
+use super::{Config, Cores, Switch, plan_vlan};
 
 /// The oldest kernel: bpf_link for XDP came with 5.9, sockets of several devices on one UMEM with 5.10; 5.15 is the
 /// first long-term kernel after both that is still cared for.
@@ -72,7 +72,7 @@ pub(super) fn too_few_cores(
     // A port with the wrong number of queues gets its line from `port`, where the number of workers is known.
     let mend = match config.workers.cores {
         Cores::Auto if have > 0 => {
-            let lines: Vec<_> = ports.iter().map(|p| channels(p.facts, have as u16)).collect();
+            let lines: Vec<_> = ports.iter().map(|p| channels(p.device, have as u16)).collect();
             lines.join("; ")
         }
         _ if have > 0 => format!("workers.count = {have}"),
@@ -124,8 +124,10 @@ pub(super) fn port(sizes: &Sizes<'_>, port: &Matched<'_>, attach: Attach, worker
     queues(port, workers, findings);
     sizes.check(port, attach, findings);
     offloads(port, attach, findings);
+    plan_vlan::room(port, findings);
+    plan_vlan::offload(port, findings);
     if findings.len() == before {
-        let InterfaceFacts { name, driver, rx_queues, .. } = port.facts;
+        let InterfaceFacts { name, driver, rx_queues, .. } = port.device;
         let mode = if attach == Attach::Native { "native" } else { "generic" };
         let mtu = port.mtu.map_or(0, |m| m.get());
         let s = if *rx_queues == 1 { "" } else { "s" };
@@ -136,12 +138,14 @@ pub(super) fn port(sizes: &Sizes<'_>, port: &Matched<'_>, attach: Attach, worker
 }
 
 fn state(port: &Matched<'_>, findings: &mut Vec<Finding>) {
-    let InterfaceFacts { name, up, mac, .. } = port.facts;
+    let InterfaceFacts { name, mac, .. } = port.facts;
     if !mac.is_station() {
         let what = format!("{name}: has no Ethernet address ({mac}); only Ethernet interfaces can be ports");
         findings.push(Finding::error(what, "name another interface"));
     }
-    if !up {
+    let both = [port.device, port.facts];
+    let each = if port.tags.is_empty() { &both[1..] } else { &both };
+    for InterfaceFacts { name, .. } in each.iter().filter(|i| !i.up) {
         findings.push(Finding::error(
             format!("{name}: is down, and sockets cannot be bound to it"),
             format!("ip link set dev {name} up"),
@@ -150,7 +154,7 @@ fn state(port: &Matched<'_>, findings: &mut Vec<Finding>) {
 }
 
 fn queues(port: &Matched<'_>, workers: usize, findings: &mut Vec<Finding>) {
-    let InterfaceFacts { name, rx_queues, tx_queues, .. } = port.facts;
+    let InterfaceFacts { name, rx_queues, tx_queues, .. } = port.device;
     let s = if workers == 1 { "" } else { "s" };
     if workers > 0 && usize::from(*rx_queues) != workers {
         findings.push(Finding::error(
@@ -158,17 +162,17 @@ fn queues(port: &Matched<'_>, workers: usize, findings: &mut Vec<Finding>) {
                 "{name}: {rx_queues} RX queues, but {workers} worker{s}; worker i serves queue i of every port, and what \
                  comes in by a queue without a worker is lost"
             ),
-            channels(port.facts, workers as u16),
+            channels(port.device, workers as u16),
         ));
     } else if usize::from(*tx_queues) < workers {
         findings.push(Finding::error(
             format!("{name}: {tx_queues} TX queues are too few for {workers} worker{s}, which send by a queue each"),
-            channels(port.facts, workers as u16),
+            channels(port.device, workers as u16),
         ));
     } else if let Some(expected) = port.config.queues.filter(|q| q != rx_queues) {
         findings.push(Finding::error(
             format!("{name}: {rx_queues} RX queues, but the config expects {expected}"),
-            channels(port.facts, expected),
+            channels(port.device, expected),
         ));
     }
 }
@@ -182,7 +186,7 @@ fn channels(interface: &InterfaceFacts, n: u16) -> String {
 }
 
 fn offloads(port: &Matched<'_>, attach: Attach, findings: &mut Vec<Finding>) {
-    let InterfaceFacts { name, driver, lro, gro, .. } = port.facts;
+    let InterfaceFacts { name, driver, lro, gro, .. } = port.device;
     if *lro == Some(true) {
         findings.push(Finding::error(
             format!("{name}: LRO is on; it merges packets into ones that fit no chunk and must not be forwarded"),

@@ -4,6 +4,7 @@ use super::facts::{HostFacts, InterfaceFacts};
 use super::plan::{Attach, Finding, Matched};
 use super::{Config, Switch};
 use crate::wire::Mtu;
+use crate::wire::vlan::TAG;
 
 /// `XDP_USE_SG` came with 6.6.
 const KERNEL: (u32, u32) = (6, 6);
@@ -19,9 +20,6 @@ const PAGE: u32 = 4096;
 
 /// Ethernet header.
 const ETHERNET: u32 = 14;
-
-/// Ethernet header and one VLAN tag.
-const FRAME: u32 = ETHERNET + 4;
 
 /// The largest MTU whose frames a driver can receive into one page.
 const ONE_PAGE: u32 = PAGE - HEADROOM - TAILROOM - ETHERNET;
@@ -49,8 +47,8 @@ impl<'a> Sizes<'a> {
     pub(super) fn new(config: &'a Config, host: &HostFacts, ports: &[Matched<'_>], attached: &[Attach]) -> Self {
         let mut sizes = Self { config, kernel: host.kernel, multi_buffer: config.xdp.multi_buffer == Switch::On };
         if config.xdp.multi_buffer == Switch::Auto {
-            let one = sizes.one_chunk().min(ONE_PAGE);
-            let mut large = ports.iter().zip(attached).filter(|(p, _)| p.obeyed() > one).peekable();
+            let one = |p: &Matched<'_>| sizes.one_chunk(p).min(ONE_PAGE);
+            let mut large = ports.iter().zip(attached).filter(|(p, _)| p.obeyed() > one(p)).peekable();
             let wanted = large.peek().is_some();
             sizes.multi_buffer = wanted && large.all(|(p, attach)| sizes.refusal(p, *attach).is_none());
         }
@@ -67,24 +65,24 @@ impl<'a> Sizes<'a> {
     }
 
     /// The largest MTU whose frames fit one chunk.
-    fn one_chunk(&self) -> u32 {
-        self.chunk() - HEADROOM - FRAME
+    fn one_chunk(&self, port: &Matched<'_>) -> u32 {
+        self.chunk() - HEADROOM - port.frame()
     }
 
     /// The chunks of a packet of the largest MTU, encapsulated, where that is more than a zero-copy socket of the port
     /// sends; and how many it does.
     pub(super) fn too_many_pieces(&self, port: &Matched<'_>) -> Option<(u32, u32)> {
-        let most = port.facts.zero_copy_segments.filter(|_| self.multi_buffer)?;
-        let pieces = self.pieces(port.obeyed());
+        let most = port.device.zero_copy_segments.filter(|_| self.multi_buffer)?;
+        let pieces = self.pieces(port);
         (pieces > most).then_some((pieces, most))
     }
 
-    fn pieces(&self, mtu: u32) -> u32 {
-        (mtu + FRAME).div_ceil(self.chunk() - HEADROOM)
+    fn pieces(&self, port: &Matched<'_>) -> u32 {
+        (port.obeyed() + port.frame()).div_ceil(self.chunk() - HEADROOM)
     }
 
     fn refusal(&self, port: &Matched<'_>, attach: Attach) -> Option<Refusal> {
-        let InterfaceFacts { driver, xdp_sg, .. } = port.facts;
+        let InterfaceFacts { driver, xdp_sg, .. } = port.device;
         let (major, minor) = self.kernel;
         let (why, mend) = match (self.config.xdp.multi_buffer, attach, xdp_sg) {
             (Switch::Off, ..) => ("xdp.multi_buffer is \"off\"".to_owned(), Some("xdp.multi_buffer = \"auto\"")),
@@ -101,8 +99,8 @@ impl<'a> Sizes<'a> {
 
     /// Which MTU the port could have.
     pub(super) fn most(&self, port: &Matched<'_>, attach: Attach) -> String {
-        let one = self.one_chunk();
-        let pieces = self.pieces(port.obeyed());
+        let one = self.one_chunk(port);
+        let pieces = self.pieces(port);
         match (self.refusal(port, attach), self.multi_buffer && pieces > 1) {
             (None, true) => format!("in up to {pieces} chunks; at most {LARGEST}"),
             (None, false) => format!("in one chunk, which holds {one}; at most {LARGEST} in several"),
@@ -150,7 +148,7 @@ impl<'a> Sizes<'a> {
     /// In one chunk.
     fn one(&self, port: &Matched<'_>, refusal: Option<Refusal>, findings: &mut Vec<Finding>) {
         let InterfaceFacts { name, mtu, .. } = port.facts;
-        let (chunk, largest) = (self.chunk(), self.one_chunk());
+        let (chunk, frame, largest) = (self.chunk(), port.frame(), self.one_chunk(port));
         if *mtu <= largest {
             return;
         }
@@ -162,10 +160,10 @@ impl<'a> Sizes<'a> {
         let what = format!(
             "{name}: a frame of MTU {mtu} is {} bytes with Ethernet header and VLAN tag, but a chunk of {chunk} has room \
              for {}: the kernel keeps {HEADROOM} in front{why}. Larger frames are lost",
-            mtu + FRAME,
-            largest + FRAME
+            mtu + frame,
+            largest + frame
         );
-        let larger = (chunk < PAGE && *mtu + FRAME <= PAGE - HEADROOM).then(|| format!("memory.chunk_size = {PAGE}"));
+        let larger = (chunk < PAGE && *mtu + frame <= PAGE - HEADROOM).then(|| format!("memory.chunk_size = {PAGE}"));
         let lower = format!("ip link set dev {name} mtu {largest}");
         let mend: Vec<String> = cure.into_iter().chain(larger).chain([lower]).collect();
         // A smaller MTU in the file is a promise that neighbours keep to it.
@@ -175,7 +173,7 @@ impl<'a> Sizes<'a> {
 
     /// Without packets in several buffers, a driver receives for XDP into one page.
     fn page(&self, port: &Matched<'_>, attach: Attach, findings: &mut Vec<Finding>) {
-        let InterfaceFacts { name, mtu, .. } = port.facts;
+        let InterfaceFacts { name, mtu, .. } = port.device;
         if attach == Attach::Native && *mtu > ONE_PAGE {
             findings.push(Finding::warning(
                 format!(
@@ -189,6 +187,12 @@ impl<'a> Sizes<'a> {
 }
 
 impl Matched<'_> {
+    /// Bytes of a frame in front of its packet: the Ethernet header, and the port's VLAN tags. One tag is reckoned with
+    /// on every port.
+    fn frame(&self) -> u32 {
+        ETHERNET + self.tags.len().max(TAG) as u32
+    }
+
     /// The MTU to obey; 0 if there is none.
     fn obeyed(&self) -> u32 {
         self.mtu.map_or(0, |m| m.get().into())

@@ -2,9 +2,9 @@
 
 use super::plan::{Attach, Finding, Plan, Severity};
 use super::{Config, HostFacts, InterfaceFacts};
-use crate::port::host::Capabilities;
+use crate::port::host::{Capabilities, VlanDevice};
 use crate::tables::PortId;
-use crate::wire::Mac;
+use crate::wire::{Mac, eth};
 
 const SAMPLE: &str = include_str!("../../config/two-arm.toml");
 
@@ -33,7 +33,9 @@ fn interface(name: &str, ifindex: u32, address: &str) -> InterfaceFacts {
         zero_copy_segments: None,
         lro: Some(false),
         gro: Some(true),
+        rx_vlan: Some(true),
         rx_checksum: Some(true),
+        vlan: None,
         addresses: vec![address.parse().unwrap()],
     }
 }
@@ -455,6 +457,120 @@ fn the_smaller_mtu_is_obeyed() {
     let plan = Plan::new(&small, &host()).0.unwrap();
     assert_eq!((plan.ports[0].mtu.get(), plan.ports[1].mtu.get()), (1400, 1500));
     assert_eq!(plan.overlay_mtu, [1300]);
+}
+
+/// `eth0.100` on `eth0`, and `eth1.7` on `eth1.300`, a service VLAN on `eth1`.
+fn host_of_vlans() -> HostFacts {
+    let mut host = host();
+    let vlan = |name: &str, ifindex, parent, tpid, vid, address| InterfaceFacts {
+        driver: "802.1Q VLAN Support".into(),
+        rx_queues: 1,
+        tx_queues: 1,
+        xdp_native: Some(false),
+        xsk_zero_copy: Some(false),
+        vlan: Some(VlanDevice { parent: Some(parent), tpid, vid }),
+        ..interface(name, ifindex, address)
+    };
+    host.interfaces.push(vlan("eth0.100", 4, 2, eth::VLAN, 100, "192.0.2.1"));
+    host.interfaces.push(vlan("eth1.300", 5, 3, eth::QINQ, 300, "198.51.100.3"));
+    host.interfaces.push(vlan("eth1.7", 6, 5, eth::VLAN, 7, "198.51.100.2"));
+    for device in &mut host.interfaces[..2] {
+        (device.rx_vlan, device.mtu) = (Some(false), 1504);
+        device.addresses.clear();
+    }
+    host
+}
+
+/// The sample with both ports on VLANs.
+fn config_of_vlans() -> Config {
+    config(&[("\"eth0\"", "\"eth0.100\""), ("\"eth1\"", "\"eth1.7\"")])
+}
+
+#[test]
+fn a_port_that_is_a_vlan_has_its_program_on_the_device_below() {
+    let (plan, findings) = Plan::new(&config_of_vlans(), &host_of_vlans());
+    let text = shown(&findings);
+    let plan = plan.unwrap_or_else(|| panic!("{text}"));
+    assert!(findings.iter().all(|f| f.severity == Severity::Ok), "{text}");
+    assert!(text.contains("✓ eth0.100: VLAN 100 on eth0; XDP goes on eth0\n"), "{text}");
+    assert!(text.contains("✓ eth1.7: VLAN 7 within service VLAN 300 on eth1; XDP goes on eth1\n"), "{text}");
+    let ports = plan.ports.iter().map(|p| (p.name.as_str(), p.ifindex, p.device, p.tags.count(), p.mac, p.queues));
+    let macs = [4, 6].map(|n| Mac([2, 0, 0, 0, 0, n]));
+    assert_eq!(ports.collect::<Vec<_>>(), [("eth0.100", 4, 2, 1, macs[0], 2), ("eth1.7", 6, 3, 2, macs[1], 2)]);
+    assert!(plan.zero_copy && plan.ports.iter().all(|p| p.attach == Attach::Native && p.mtu.get() == 1500));
+    let untagged = Plan::new(&config(&[]), &host()).0.unwrap();
+    assert!(untagged.ports.iter().all(|p| p.device == p.ifindex && p.tags.is_empty()));
+}
+
+#[test]
+fn each_obstacle_below_a_vlan_is_named_and_can_be_mended() {
+    type Change = fn(&mut HostFacts);
+    let cases: &[(Change, Severity, &[&str])] = &[
+        (
+            |h| h.interfaces[0].rx_vlan = Some(true),
+            Severity::Error,
+            &["eth0: takes VLAN tags off received frames (rxvlan)", "mend: ethtool -K eth0 rxvlan off\n"],
+        ),
+        (
+            |h| (h.interfaces[0].rx_vlan, h.interfaces[0].driver) = (Some(true), "veth".into()),
+            Severity::Warning,
+            &["eth0: a veth pair leaves VLAN tags beside the frame", "ethtool -K PEER txvlan off"],
+        ),
+        (
+            |h| h.interfaces[1].mtu = 1500,
+            Severity::Warning,
+            &["eth1: its MTU of 1500 is too little for the frames of eth1.7", "mend: ip link set dev eth1 mtu 1504\n"],
+        ),
+        (|h| h.interfaces[0].mtu = 1500, Severity::Ok, &[]),
+        (|h| h.interfaces[0].up = false, Severity::Error, &["eth0: is down", "mend: ip link set dev eth0 up\n"]),
+        (|h| h.interfaces[2].up = false, Severity::Error, &["eth0.100: is down", "ip link set dev eth0.100 up\n"]),
+        (
+            |h| h.interfaces[1].rx_queues = 8,
+            Severity::Error,
+            &["eth1: 8 RX queues, but 2 workers", "mend: ethtool -L eth1 combined 2\n"],
+        ),
+        (|h| h.interfaces[0].lro = Some(true), Severity::Error, &["eth0: LRO is on"]),
+        (
+            |h| h.interfaces[0].mtu = 3507,
+            Severity::Warning,
+            &["eth0: MTU 3507 is beyond the 3506", "ip link set dev eth0 mtu"],
+        ),
+        (
+            |h| h.interfaces[2].vlan.as_mut().unwrap().parent = None,
+            Severity::Error,
+            &["eth0.100: the device below eth0.100", "not in this network namespace"],
+        ),
+        (
+            |h| h.interfaces[2].vlan.as_mut().unwrap().vid = 0,
+            Severity::Error,
+            &["eth0.100: eth0.100 has VLAN identifier 0", "from 1 to 4094"],
+        ),
+        (
+            |h| h.interfaces[1].vlan = Some(VlanDevice { parent: Some(2), tpid: eth::VLAN, vid: 9 }),
+            Severity::Error,
+            &["eth1.7: its frames have more than 2 VLAN tags"],
+        ),
+        (
+            |h| h.interfaces[4].vlan.as_mut().unwrap().parent = Some(2),
+            Severity::Error,
+            &["eth0.100 and eth1.7 are both on eth0, which has room for one XDP program", "a device of its own"],
+        ),
+    ];
+    for (change, worst, said) in cases {
+        let mut host = host_of_vlans();
+        change(&mut host);
+        let (plan, findings) = Plan::new(&config_of_vlans(), &host);
+        let text = shown(&findings);
+        assert_eq!(findings.iter().map(|f| f.severity).max(), Some(*worst), "{said:?}\n{text}");
+        assert_eq!(plan.is_some(), *worst < Severity::Error, "{text}");
+        for part in *said {
+            assert!(text.contains(part), "no `{part}` in\n{text}");
+        }
+    }
+    // a VLAN and the device below it
+    let both = config(&[("\"eth1\"", "\"eth0.100\"")]);
+    let text = shown(&Plan::new(&both, &host_of_vlans()).1);
+    assert!(text.contains("eth0 and eth0.100 are both on eth0"), "{text}");
 }
 
 #[test]

@@ -87,6 +87,8 @@ fn interface(name: &str, addresses: Vec<IpAddr>) -> Option<InterfaceFacts> {
         zero_copy_segments: features.map(|f| f.zero_copy_segments).filter(|n| *n > 0),
         lro: Some(facts.offloads.lro),
         gro: Some(facts.offloads.gro),
+        rx_vlan: Some(facts.offloads.rx_vlan),
+        vlan: host::vlan_device(facts.index).ok()?,
         rx_checksum: Some(facts.offloads.rx_checksum),
         addresses,
     })

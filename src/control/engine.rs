@@ -212,9 +212,9 @@ impl Engine {
         self.paths.narrowed(key, self.keeper.state(key))
     }
 
-    /// Facts of a port.
-    pub fn link(&self, ifindex: u32) -> Option<&LinkFacts> {
-        self.keeper.link(ifindex)
+    /// Facts of each port, in order.
+    pub fn port_links(&self) -> impl Iterator<Item = Option<&LinkFacts>> {
+        self.ports.iter().map(|port| self.keeper.link(port.ifindex))
     }
 
     /// The host's own unicast addresses, on whatever interface: a packet for one of them that comes in by an access port

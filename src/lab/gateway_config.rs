@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Write};
 
-use super::{ACCESS_PORT, Family, Topology, UNDERLAY_PORT};
+use super::{Family, Topology};
 
 impl Topology {
     /// The gateway's configuration for this network.
@@ -14,7 +14,8 @@ impl Topology {
         };
         line(format_args!("[workers]\ncount = {}\npoll = \"adaptive\"\n", self.shape.gateway_queues));
         line(format_args!("[metrics]\naddress = \"{metrics}\"\n"));
-        for (port, role) in [(UNDERLAY_PORT, "underlay"), (ACCESS_PORT, "access")] {
+        let [underlay, access] = self.shape.ports();
+        for (port, role) in [(&underlay, "underlay"), (&access, "access")] {
             line(format_args!("[[port]]\ninterface = \"{port}\"\nrole = \"{role}\"\n"));
         }
         for c in self.clusters() {
@@ -34,10 +35,10 @@ impl Topology {
                 line(format_args!("mac = \"{}\"\nprefixes = [{}]\n", n.vtep_mac, quoted(&n.prefixes())));
             }
         }
-        line(format_args!("[[native]]\nprefix = \"{}\"\nport = \"{ACCESS_PORT}\"", self.native_prefix));
+        line(format_args!("[[native]]\nprefix = \"{}\"\nport = \"{access}\"", self.native_prefix));
         line(format_args!("next_hop = \"{}\"", self.native.address));
         if let (Some(prefix), Some(next_hop)) = (self.native_prefix6, self.native.address6) {
-            line(format_args!("\n[[native]]\nprefix = \"{prefix}\"\nport = \"{ACCESS_PORT}\""));
+            line(format_args!("\n[[native]]\nprefix = \"{prefix}\"\nport = \"{access}\""));
             line(format_args!("next_hop = \"{next_hop}\""));
         }
         text

@@ -29,6 +29,16 @@ impl<'a> End<'a> {
         Self { ns, name, mac: None, mtu: None, queues: None, addresses: Vec::new() }
     }
 
+    /// Where it is.
+    pub(super) fn namespace(&self) -> &'a Namespace {
+        self.ns
+    }
+
+    /// What it is called there.
+    pub(super) fn name(&self) -> &'a str {
+        self.name
+    }
+
     /// Gives it a MAC address instead of a random one.
     #[must_use]
     pub fn mac(self, mac: Mac) -> Self {

@@ -15,6 +15,7 @@ mod process;
 pub mod scrape;
 mod topology;
 pub mod traffic;
+mod vlans;
 
 mod world;
 
@@ -28,6 +29,7 @@ pub use topology::{
     ACCESS_PORT, Cluster, Family, Host, METRICS_ADDRESS, Node, Shape, Topology, UNDERLAY_PORT, two_clusters,
     two_clusters_with,
 };
+pub use vlans::{ACCESS_VLANS, UNDERLAY_VLAN};
 pub use world::Lab;
 
 /// Something the lab could not do: what it was, and what the system said.
@@ -46,6 +48,10 @@ impl LabError {
     /// A refusal of the lab itself, where no system call failed.
     pub fn refused(doing: impl Into<String>, why: impl Into<String>) -> Self {
         Self::new(doing, io::Error::other(why.into()))
+    }
+
+    fn into_io(self) -> io::Error {
+        self.source
     }
 
     /// What the system said.

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::topology::{both, net};
-use super::{Cluster, End, Host, Lab, LabError, Namespace, Node, Shape, Vxlan};
+use super::{Cluster, End, Host, Lab, LabError, Namespace, Node, Shape, Vxlan, vlans};
 use crate::wire::addr::{Mac, Prefix, Vni};
 
 /// What tells one cluster from the other; addresses follow from it.
@@ -53,16 +53,29 @@ fn build_node(lab: &Lab, fabric: &Namespace, plan: &Plan, n: u8, shape: Shape) -
         ns.sysctl("net.ipv6.conf.all.forwarding", "1")?;
     }
     let (vtep, len) = shape.vtep(plan.underlay + n);
+    let [tags, _] = shape.tags();
     let underlay_mac = Mac([2, 0, 0, 1, plan.pods, n]);
     lab.veth(
-        &End::new(&ns, "eth0").mac(underlay_mac).address(vtep, len).mtu(shape.mtu),
+        &End::new(&ns, "eth0").mac(underlay_mac).addresses(tags.is_empty().then_some((vtep, len))).mtu(shape.mtu),
         &End::new(fabric, &name).mtu(shape.mtu),
     )?;
+    if !tags.is_empty() {
+        vlans::put(&ns, "eth0", &tags, shape.mtu, &[(vtep, len)])?;
+    }
     fabric.attach(&name, "br0")?;
     let vtep_mac = Mac([2, 0, 0, 2, plan.pods, n]);
     let device = format!("flannel.{}", plan.vni);
     let (vni, port, mtu, zero_checksum) = (vni(plan.vni), plan.udp_port, shape.inner_mtu(), shape.zero_checksum);
-    ns.vxlan(&Vxlan { name: &device, vni, port, local: vtep, dev: "eth0", mac: vtep_mac, mtu, zero_checksum })?;
+    ns.vxlan(&Vxlan {
+        name: &device,
+        vni,
+        port,
+        local: vtep,
+        dev: &vlans::device("eth0", &tags),
+        mac: vtep_mac,
+        mtu,
+        zero_checksum,
+    })?;
     // As flannel: the address of the VXLAN device is one of the node's prefix, alone. In IPv4 it is the network address,
     // which in IPv6 is every router's of the network (RFC 4291 §2.6.1).
     let six = shape.six(plan.six(n.into(), 0xffff, 1));

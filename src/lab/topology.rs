@@ -19,8 +19,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::nodes::{BLUE, GREEN, Remote, build_cluster, program};
-use super::{End, Lab, LabError, Namespace, Vxlan};
+use super::{End, Lab, LabError, Namespace, Vxlan, vlans};
 use crate::wire::addr::{Mac, Prefix, Vni};
+use crate::wire::vlan::Tag;
 use crate::wire::vxlan::{OVERHEAD_V4, OVERHEAD_V6};
 
 /// The gateway's port towards the nodes.
@@ -52,11 +53,21 @@ pub struct Shape {
     pub dual_stack: bool,
     /// Over IPv6: nodes and gateway leave out the outer UDP checksum.
     pub zero_checksum: bool,
+    /// The underlay is [`UNDERLAY_VLAN`](super::UNDERLAY_VLAN) of its cables, the access network the second of
+    /// [`ACCESS_VLANS`](super::ACCESS_VLANS) within the first.
+    pub vlans: bool,
 }
 
 impl Default for Shape {
     fn default() -> Self {
-        Self { gateway_queues: 1, mtu: 1500, underlay: Family::V4, dual_stack: false, zero_checksum: false }
+        Self {
+            gateway_queues: 1,
+            mtu: 1500,
+            underlay: Family::V4,
+            dual_stack: false,
+            zero_checksum: false,
+            vlans: false,
+        }
     }
 }
 
@@ -68,6 +79,22 @@ impl Shape {
                 Family::V4 => OVERHEAD_V4,
                 Family::V6 => OVERHEAD_V6,
             }
+    }
+
+    /// The interfaces of the gateway that are its ports: towards the nodes, and towards the native network.
+    pub fn ports(&self) -> [String; 2] {
+        let [underlay, access] = self.tags();
+        [vlans::device(UNDERLAY_PORT, &underlay), vlans::device(ACCESS_PORT, &access)]
+    }
+
+    /// The VLAN tags of the underlay and of the access network.
+    pub(super) fn tags(&self) -> [Vec<Tag>; 2] {
+        if self.vlans { vlans::tags() } else { Default::default() }
+    }
+
+    /// What a cable must take for frames with these tags: one is nothing special.
+    fn cable_mtu(&self, tags: &[Tag]) -> u16 {
+        self.mtu + 4 * tags.len().saturating_sub(1) as u16
     }
 
     /// An underlay address, with the length of its network.
@@ -237,10 +264,13 @@ pub fn two_clusters_with(lab: &Lab, shape: Shape) -> Result<Topology, LabError> 
     fabric.mtu("br0", shape.mtu)?;
     let gateway = shape.namespace(lab, "gw")?;
     let (gateway_vtep, len) = shape.vtep(1);
-    let port = End::new(&gateway, UNDERLAY_PORT).mac(Mac([2, 0, 0, 0, 0, 1])).address(gateway_vtep, len);
-    lab.veth(
-        &port.mtu(shape.mtu).queues(shape.gateway_queues),
-        &End::new(&fabric, "gw").mtu(shape.mtu).queues(shape.gateway_queues),
+    let [tags, _] = shape.tags();
+    cable(
+        lab,
+        &tags,
+        (End::new(&gateway, UNDERLAY_PORT).mac(Mac([2, 0, 0, 0, 0, 1])), &[(gateway_vtep, len)]),
+        (End::new(&fabric, "gw"), &[]),
+        shape,
     )?;
     fabric.attach("gw", "br0")?;
     let gateway_access = Ipv4Addr::new(10, 9, 0, 1);
@@ -280,11 +310,31 @@ fn build_native(lab: &Lab, gateway: &Namespace, near: &[IpAddr], shape: Shape) -
     let theirs = End::new(&host.ns, "eth0").mac(Mac([2, 0, 0, 9, 0, 2]));
     let with_len = |a: &IpAddr| (*a, if a.is_ipv4() { 24 } else { 64 });
     let far = both(host.address, host.address6);
-    lab.veth(
-        &ours.addresses(near.iter().map(with_len)).mtu(shape.mtu).queues(shape.gateway_queues),
-        &theirs.addresses(far.iter().map(with_len)).mtu(shape.mtu).queues(shape.gateway_queues),
-    )?;
+    let [near, far]: [Vec<_>; 2] = [near, &far].map(|all| all.iter().map(with_len).collect());
+    let [_, tags] = shape.tags();
+    cable(lab, &tags, (ours, &near), (theirs, &far), shape)?;
     Ok(host)
+}
+
+/// A cable of the gateway's. Addresses are on its ends, or on VLAN devices there; an end without any has none.
+fn cable(
+    lab: &Lab,
+    tags: &[Tag],
+    (a, a_addresses): (End<'_>, &[(IpAddr, u8)]),
+    (b, b_addresses): (End<'_>, &[(IpAddr, u8)]),
+    shape: Shape,
+) -> Result<(), LabError> {
+    let [(a, a_addresses), (b, b_addresses)] = [(a, a_addresses), (b, b_addresses)]
+        .map(|(end, addresses)| (end.mtu(shape.cable_mtu(tags)).queues(shape.gateway_queues), addresses));
+    if tags.is_empty() {
+        return lab.veth(&a.addresses(a_addresses.iter().copied()), &b.addresses(b_addresses.iter().copied()));
+    }
+    lab.veth(&a, &b)?;
+    let dressed = [(a, a_addresses), (b, b_addresses)].into_iter().filter(|(_, addresses)| !addresses.is_empty());
+    for (end, addresses) in dressed {
+        vlans::put(end.namespace(), end.name(), tags, shape.mtu, addresses)?;
+    }
+    Ok(())
 }
 
 impl Topology {
@@ -322,6 +372,7 @@ impl Topology {
         if self.shape.dual_stack {
             self.gateway.sysctl("net.ipv6.conf.all.forwarding", "1")?;
         }
+        let [underlay, _] = self.shape.ports();
         for cluster in self.clusters() {
             let device = cluster.device();
             self.gateway.vxlan(&Vxlan {
@@ -329,7 +380,7 @@ impl Topology {
                 vni: cluster.vni,
                 port: cluster.udp_port,
                 local: self.gateway_vtep,
-                dev: UNDERLAY_PORT,
+                dev: &underlay,
                 mac: cluster.gateway_mac,
                 mtu: self.shape.inner_mtu(),
                 zero_checksum: self.shape.zero_checksum,

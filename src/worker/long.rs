@@ -109,7 +109,7 @@ impl<P: Port> Exit<'_, P> {
             }
         };
         if let Some(frame) = refused {
-            self.stats.stay(door);
+            self.stats.stay(door, DropReason::TxRingFull);
             self.pool.free(frame);
         }
     }

@@ -6,6 +6,7 @@ pub mod latency;
 mod long;
 mod split;
 pub mod stats;
+mod tags;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +23,7 @@ use crate::port::{Burst, Frame, Pool, Port, Waiter};
 use crate::tables::handover::Subscriber;
 use crate::tables::hash::Keyed;
 use crate::tables::{FlowCache, PortId};
+use crate::wire::VlanTags;
 
 /// The side of the gateway a port is on, which tells how its frames are read.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -99,6 +101,8 @@ pub struct Worker<P, C = Monotonic> {
 struct Lane<P> {
     port: P,
     side: Side,
+    /// What its frames have beside what the path sees of them.
+    tags: VlanTags,
     leaving: Burst,
     /// As what each frame of `leaving` was counted: should it find no room, the count is taken back.
     doors: Vec<Door>,
@@ -139,13 +143,16 @@ impl<P: Port> Exit<'_, P> {
         for (at, lane) in self.lanes.iter_mut().enumerate() {
             let mut sent = 0;
             if !lane.leaving.is_empty() {
+                if !lane.tags.is_empty() {
+                    lane.put_tags_on(self.pool, self.stats);
+                }
                 sent = lane.port.tx(self.pool, &mut lane.leaving);
             }
             lane.port.service(self.pool);
             if !lane.leaving.is_empty() {
                 sent += lane.port.tx(self.pool, &mut lane.leaving);
                 lane.leaving.free_into(self.pool);
-                lane.doors.iter().skip(sent).for_each(|door| self.stats.stay(*door));
+                lane.doors.iter().skip(sent).for_each(|door| self.stats.stay(*door, DropReason::TxRingFull));
             }
             lane.doors.clear();
             if let Some(port) = self.stats.ports.get_mut(at) {
@@ -174,7 +181,13 @@ impl<P: Port, C: Clock> Worker<P, C> {
         let count = ports.len();
         // in one turn all that came in by every port may leave by one
         let room = settings.burst * count;
-        let lane = |(port, side)| Lane { port, side, leaving: Burst::new(room), doors: Vec::with_capacity(room) };
+        let lane = |(port, side)| Lane {
+            port,
+            side,
+            tags: VlanTags::NONE,
+            leaving: Burst::new(room),
+            doors: Vec::with_capacity(room),
+        };
         let mut worker = Self {
             lanes: ports.into_iter().map(lane).collect(),
             bench: long::Bench::new(&pool),
@@ -203,6 +216,13 @@ impl<P: Port, C: Clock> Worker<P, C> {
     pub fn stats(&mut self) -> &Stats {
         self.take_stock();
         &self.stats
+    }
+
+    /// The frames of a port have these VLAN tags from now on, received and sent. Until then they have none.
+    pub fn set_tags(&mut self, port: PortId, tags: VlanTags) {
+        if let Some(lane) = self.lanes.get_mut(usize::from(port.0)) {
+            lane.tags = tags;
+        }
     }
 
     /// The pool and a port, for tests and benchmarks that play the wire.
@@ -239,6 +259,9 @@ impl<P: Port, C: Clock> Worker<P, C> {
         let got = lane.port.rx(&mut self.pool, &mut self.received);
         if let Some(port) = self.stats.ports.get_mut(at) {
             port.rx += got as u64;
+        }
+        if !lane.tags.is_empty() {
+            tags::take_off(&lane.tags, &mut self.received, &mut self.pool, &mut self.stats.drops);
         }
         got
     }
@@ -319,7 +342,7 @@ impl<P: Port, C: Clock> Worker<P, C> {
                 }
             };
             if let Some(frame) = refused {
-                self.stats.stay(door);
+                self.stats.stay(door, DropReason::TxRingFull);
                 self.pool.free(frame);
             }
         }
@@ -449,9 +472,9 @@ impl Stats {
         }
     }
 
-    /// Takes such a count back: there was no room at the door.
+    /// Takes such a count back: the packet did not get through the door.
     #[cold]
-    fn stay(&mut self, door: Door) {
+    fn stay(&mut self, door: Door, why: DropReason) {
         match door {
             Door::Forwarded(journey) => self.journeys[journey as usize] -= 1,
             Door::Replied => self.replied -= 1,
@@ -462,6 +485,6 @@ impl Stats {
                 return;
             }
         }
-        self.drops.count(DropReason::TxRingFull);
+        self.drops.count(why);
     }
 }

@@ -8,7 +8,7 @@ use selvedge::port::host::interface_index;
 use selvedge::port::{
     AttachMode, Burst, Options, Pool, Port, QueueSpec, Roles, SteerCapacity, SteerReason, Steering, XdpPort,
 };
-use selvedge::wire::Mac;
+use selvedge::wire::{Mac, VlanTags};
 
 use super::net::{A_MAC, GATEWAY_MACS, Net};
 use super::{PATIENCE, SIZES, pool};
@@ -92,9 +92,9 @@ fn solicit(to: Mac, hops: u8, target: Ipv6Addr) -> Vec<u8> {
     ethernet(to, [0x86, 0xdd], &v6(ICMPV6, hops, SOLICITED.0, &about(135, target)))
 }
 
-type Case = (&'static str, Vec<u8>, SteerReason);
+pub(super) type Case = (&'static str, Vec<u8>, SteerReason);
 
-fn ipv4_cases() -> Vec<Case> {
+pub(super) fn ipv4_cases() -> Vec<Case> {
     let whole = || v4(5, [0, 0], UDP, VTEP, 4789);
     let vlan = || [&whole()[..12], &[0x81, 0, 0, 5, 8, 0], &[0; 42]].concat();
     let cut = |len| whole()[..len].to_vec();
@@ -120,7 +120,7 @@ fn ipv4_cases() -> Vec<Case> {
     ]
 }
 
-fn ipv6_cases() -> Vec<Case> {
+pub(super) fn ipv6_cases() -> Vec<Case> {
     let whole = || six(UDP, VTEP6, &udp(4789));
     let first = |len: usize| six(FRAGMENT, VTEP6, &fragment(UDP, 0, &udp(4789)))[..len].to_vec();
     vec![
@@ -153,7 +153,7 @@ fn ipv6_cases() -> Vec<Case> {
 }
 
 /// Who has …? With what becomes of it where nobody is to answer for pods.
-fn neighbour_cases() -> Vec<(Case, SteerReason)> {
+pub(super) fn neighbour_cases() -> Vec<(Case, SteerReason)> {
     let (ours, group) = (GATEWAY_MACS[0], SOLICITED.1);
     let broadcast = || arp(Mac::BROADCAST, 1, POD);
     let icmp = |to, kind, target| ethernet(to, [0x86, 0xdd], &v6(ICMPV6, 255, SOLICITED.0, &about(kind, target)));
@@ -190,7 +190,7 @@ fn neighbour_cases() -> Vec<(Case, SteerReason)> {
 }
 
 /// A steered port, and the other end of its cable.
-struct Steered {
+pub(super) struct Steered {
     pool: Pool,
     ports: Vec<XdpPort>,
     steering: Steering,
@@ -199,10 +199,14 @@ struct Steered {
 
 impl Steered {
     fn new(proxy: bool) -> Self {
+        Self::tagged(proxy, VlanTags::NONE)
+    }
+
+    pub(super) fn tagged(proxy: bool, tags: VlanTags) -> Self {
         let [v2, p2] = ["v2", "p2"].map(|name| QueueSpec { ifindex: interface_index(name).unwrap(), queue: 0 });
         let mut pool = pool();
         let ports = XdpPort::open_all(&mut pool, &[v2, p2], &SIZES, Options::default()).unwrap();
-        let roles = Roles { underlay: true, access: true, proxy };
+        let roles = Roles { underlay: true, access: true, proxy, tags };
         let (sockets, native) = ([(0, ports[0].socket())], AttachMode::Native);
         let capacity = SteerCapacity { vteps: 2, prefixes: 3 };
         let mut steering = Steering::attach(v2.ifindex, GATEWAY_MACS[0], roles, native, capacity, &sockets).unwrap();
@@ -218,7 +222,7 @@ impl Steered {
     }
 
     /// Sends a packet, which must be counted for `reason`, and received if it is the gateway's.
-    fn try_one(&mut self, (what, packet, reason): &Case) {
+    pub(super) fn try_one(&mut self, (what, packet, reason): &Case) {
         let before = self.count(*reason);
         self.burst.push(self.pool.alloc_with(packet).unwrap()).unwrap();
         self.ports[1].tx(&mut self.pool, &mut self.burst);
@@ -240,7 +244,7 @@ impl Steered {
 }
 
 /// Runs `body` where `v2` and `p2` are the two ends of a cable.
-fn on_a_cable(body: impl FnOnce() + Send + 'static) {
+pub(super) fn on_a_cable(body: impl FnOnce() + Send + 'static) {
     let Some(net) = Net::new() else { return };
     net.ip("g", &format!("link add v2 address {} type veth peer name p2", GATEWAY_MACS[0]));
     net.within("g", || {

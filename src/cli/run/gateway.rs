@@ -185,9 +185,10 @@ impl Gateway {
     /// Tells each port's program its port's MAC address, and which IP addresses are the host's own.
     fn introduce(&self) -> Result<(), PortError> {
         let own = self.engine.own_addresses();
+        // the program of a tagged port is not on the interface that has the address, but on the device below
+        let mut links = self.engine.port_links();
         self.with_programs(|_, program| {
-            let link = self.engine.link(program.ifindex());
-            link.map_or(Ok(()), |l| program.set_mac(l.mac))?;
+            links.next().flatten().map_or(Ok(()), |l| program.set_mac(l.mac))?;
             program.set_own(&own)
         })
     }

@@ -52,7 +52,7 @@ pub(super) fn open(config: &Config, plan: &Plan) -> Result<Vec<Bench>, RunError>
         .map(|queue| {
             let mut pool =
                 Pool::new(umem(memory, plan.hugepages)?).map_err(RunError::system("numbering packet memory"))?;
-            let specs: Vec<_> = plan.ports.iter().map(|p| QueueSpec { ifindex: p.ifindex, queue }).collect();
+            let specs: Vec<_> = plan.ports.iter().map(|p| QueueSpec { ifindex: p.device, queue }).collect();
             let sockets = XdpPort::open_all(&mut pool, &specs, &rings, options)?;
             Ok(Bench { pool, sockets })
         })
@@ -90,11 +90,11 @@ pub(super) fn attach(plan: &Plan, benches: &[Bench]) -> Result<Vec<Steering>, Ru
             Attach::Generic => AttachMode::Generic,
         };
         let (underlay, access) = (port.role == Role::Underlay, port.role == Role::Access);
-        let roles = Roles { underlay, access, proxy: port.proxy };
-        let program = Steering::attach(port.ifindex, port.mac, roles, mode, SteerCapacity::default(), &sockets)?;
+        let roles = Roles { underlay, access, proxy: port.proxy, tags: port.tags };
+        let program = Steering::attach(port.device, port.mac, roles, mode, SteerCapacity::default(), &sockets)?;
         let zero_copy = benches.iter().all(|b| b.sockets[at].zero_copy());
         let tx_budget = benches.first().map_or(0, |b| b.sockets[at].tx_budget());
-        tracing::info!(interface = port.name, role = ?port.role, ?mode, zero_copy, tx_budget, queues = benches.len(), "port attached");
+        tracing::info!(interface = port.name, tags = %port.tags, role = ?port.role, ?mode, zero_copy, tx_budget, queues = benches.len(), "port attached");
         Ok(program)
     };
     plan.ports.iter().enumerate().map(program).collect()
@@ -133,6 +133,7 @@ impl Crew {
             });
             let ports = bench.sockets.into_iter().zip(sides).collect();
             let mut worker = Worker::new(ports, bench.pool, subscriber, &settings);
+            plan.ports.iter().for_each(|port| worker.set_tags(port.id, port.tags));
             let mut waiter = Waiter::new().map_err(RunError::system("making an eventfd"))?;
             crew.wakers.push(waiter.waker());
             crew.boards.push(worker.board());

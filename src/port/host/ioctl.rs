@@ -16,7 +16,9 @@ const GET_FLAGS: u32 = 0x25;
 const GET_GRO: u32 = 0x2b;
 const GET_RX_RINGS: u32 = 0x2d;
 const GET_CHANNELS: u32 = 0x3c;
-/// `ETH_FLAG_LRO` of `ETHTOOL_GFLAGS`.
+/// `ETH_FLAG_RXVLAN` of `ETHTOOL_GFLAGS`.
+const FLAG_RX_VLAN: u32 = 1 << 8;
+/// `ETH_FLAG_LRO` of the same.
 const FLAG_LRO: u32 = 1 << 15;
 
 /// An interface as this network namespace sees it now.
@@ -80,6 +82,8 @@ pub struct Offloads {
     pub gro: bool,
     /// Large receive offload, which XDP does not go with.
     pub lro: bool,
+    /// VLAN tags (IEEE 802.1Q) are taken off received frames, and stand beside them.
+    pub rx_vlan: bool,
 }
 
 impl Interface {
@@ -218,6 +222,7 @@ impl Asker {
     }
 
     fn offloads(&self) -> Offloads {
+        let flags = self.get::<2>(GET_FLAGS).map_or(0, |words| words[1]);
         let value = |command| self.get::<2>(command).map_or(0, |words| words[1]);
         Offloads {
             rx_checksum: value(GET_RX_CHECKSUM) != 0,
@@ -225,7 +230,8 @@ impl Asker {
             tso: value(GET_TSO) != 0,
             gso: value(GET_GSO) != 0,
             gro: value(GET_GRO) != 0,
-            lro: value(GET_FLAGS) & FLAG_LRO != 0,
+            lro: flags & FLAG_LRO != 0,
+            rx_vlan: flags & FLAG_RX_VLAN != 0,
         }
     }
 }

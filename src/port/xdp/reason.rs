@@ -10,8 +10,10 @@ pub enum SteerReason {
     RedirectedAccess,
     /// To a worker: an ARP request or a neighbour solicitation for an address in one of our prefixes.
     RedirectedNeighbour,
-    /// To the kernel: neither IPv4 nor IPv6 (ARP that is not for us to answer, VLAN-tagged).
+    /// To the kernel: neither IPv4 nor IPv6 (ARP that is not for us to answer, VLAN-tagged on a port without tags).
     PassNotIp,
+    /// To the kernel: the port is a tagged one, and the frame has other tags or none.
+    PassOtherVlan,
     /// To the kernel: not to this interface's MAC (broadcast, multicast).
     PassOtherMac,
     /// To the kernel: IP, but neither to a VTEP nor to a prefix of ours.
@@ -26,11 +28,12 @@ pub enum SteerReason {
 
 impl SteerReason {
     /// All of them, in the program's order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::RedirectedUnderlay,
         Self::RedirectedAccess,
         Self::RedirectedNeighbour,
         Self::PassNotIp,
+        Self::PassOtherVlan,
         Self::PassOtherMac,
         Self::PassNotOurs,
         Self::PassFragment,
@@ -45,6 +48,7 @@ impl SteerReason {
             Self::RedirectedAccess => "redirected_access",
             Self::RedirectedNeighbour => "redirected_neighbour",
             Self::PassNotIp => "pass_not_ip",
+            Self::PassOtherVlan => "pass_other_vlan",
             Self::PassOtherMac => "pass_other_mac",
             Self::PassNotOurs => "pass_not_ours",
             Self::PassFragment => "pass_fragment",
@@ -102,8 +106,8 @@ mod tests {
 
     #[test]
     fn counters_are_read_by_reason() {
-        let counters = SteerCounters::new([1, 2, 3, 4, 5, 6, 7, 8, 9]);
-        assert_eq!(counters.get(SteerReason::PassNoSocket), 9);
+        let counters = SteerCounters::new([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+        assert_eq!(counters.get(SteerReason::PassNoSocket), 10);
         assert_eq!(counters.iter().next(), Some((SteerReason::RedirectedUnderlay, 1)));
     }
 }

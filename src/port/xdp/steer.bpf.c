@@ -23,6 +23,7 @@ enum steer_reason {
 	REDIRECTED_ACCESS,
 	REDIRECTED_NEIGHBOUR,
 	PASS_NOT_IP,
+	PASS_OTHER_VLAN,
 	PASS_OTHER_MAC,
 	PASS_NOT_OURS,
 	PASS_FRAGMENT,
@@ -35,6 +36,12 @@ enum steer_reason {
 #define ROLE_UNDERLAY 1
 #define ROLE_ACCESS 2
 #define ROLE_PROXY 4
+// Not a role: its frames have the tags of `vlan`.
+#define TAGGED 8
+
+// The VLAN identifier within a tag (IEEE 802.1Q section 9.6); before it are priority and drop eligibility.
+#define VLAN_ID 0x0fff
+#define MAX_TAGS 2
 
 #define IP_OFFSET 0x1fff
 #define IP6_OFFSET 0xfff8
@@ -50,6 +57,18 @@ enum steer_reason {
 struct port_config {
 	__u8 mac[ETH_ALEN];
 	__u16 roles;
+};
+
+// What stands in front of the EtherType of a frame with a tag, which takes its place.
+struct vlan_tag {
+	__be16 protocol;
+	__be16 id;
+};
+
+// The tags of the port's frames, the outermost first.
+struct vlan_config {
+	__u32 count;
+	struct vlan_tag tags[MAX_TAGS];
 };
 
 // IPv4 addresses are written as IPv4-mapped IPv6 addresses (RFC 4291 section 2.5.5.2).
@@ -116,6 +135,14 @@ struct {
 	__type(value, struct port_config);
 	__uint(max_entries, 1);
 } config SEC(".maps");
+
+// Of no concern to a port that is not TAGGED.
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct vlan_config);
+	__uint(max_entries, 1);
+} vlan SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -350,18 +377,20 @@ static __always_inline int asks_nd(const struct ipv6hdr *ip, const void *end)
 	       nd->icmp.icmp6_type == ND_SOLICIT && nd->icmp.icmp6_code == 0 && ours6(&nd->target);
 }
 
-static __always_inline __u32 arp(const struct port_config *port, const struct ethhdr *eth, const void *end)
+// What becomes of a frame whose payload, behind the EtherType, is `message`.
+static __always_inline __u32 arp(const struct port_config *port, const struct ethhdr *eth, const void *message,
+				 const void *end)
 {
 	int addressed = is_broadcast(eth->h_dest) || same_mac(eth->h_dest, port->mac);
 
-	if (port->roles & ROLE_PROXY && addressed && asks_arp((const void *)(eth + 1), end))
+	if (port->roles & ROLE_PROXY && addressed && asks_arp(message, end))
 		return REDIRECTED_NEIGHBOUR;
 	return PASS_NOT_IP;
 }
 
-static __always_inline __u32 ipv6(const struct port_config *port, const struct ethhdr *eth, const void *end)
+static __always_inline __u32 ipv6(const struct port_config *port, const struct ethhdr *eth, const struct ipv6hdr *ip,
+				  const void *end)
 {
-	const struct ipv6hdr *ip = (const void *)(eth + 1);
 	int mine = same_mac(eth->h_dest, port->mac), proxy = port->roles & ROLE_PROXY;
 	__u32 reason = PASS_NOT_OURS;
 
@@ -380,28 +409,99 @@ static __always_inline __u32 ipv6(const struct port_config *port, const struct e
 	return reason;
 }
 
+static __always_inline __u32 ipv4(const struct port_config *port, const struct ethhdr *eth, const struct iphdr *ip,
+				  const void *end)
+{
+	__u32 reason = PASS_NOT_OURS;
+
+	if (!same_mac(eth->h_dest, port->mac))
+		return PASS_OTHER_MAC;
+	if ((const void *)(ip + 1) > end || ip->ihl < 5)
+		return PASS_TRUNCATED;
+	if (port->roles & ROLE_UNDERLAY)
+		reason = underlay(ip, end);
+	if (reason != REDIRECTED_UNDERLAY && port->roles & ROLE_ACCESS && access(ip) == REDIRECTED_ACCESS)
+		return REDIRECTED_ACCESS;
+	return reason;
+}
+
+static __always_inline int act(struct xdp_md *ctx, __u32 reason)
+{
+	return reason < PASS_NOT_IP ? redirect(ctx, reason) : pass(reason);
+}
+
+// A frame with a tag, out of the way of those without. On a port without tags it is nobody's business here, on one with
+// tags only the frames with all of them are, and no others. Priority and drop eligibility say nothing about whose.
+static __noinline int tagged(struct xdp_md *ctx)
+{
+	const void *data = (const void *)(long)ctx->data, *end = (const void *)(long)ctx->data_end;
+	const struct ethhdr *eth = data;
+	const struct vlan_tag *tag = data + 2 * ETH_ALEN;
+	const struct port_config *port;
+	const struct vlan_config *own;
+	const __be16 *type;
+	__u32 zero = 0;
+
+	port = bpf_map_lookup_elem(&config, &zero);
+	own = bpf_map_lookup_elem(&vlan, &zero);
+	if (!port || !own)
+		return XDP_PASS;
+	if (!(port->roles & TAGGED))
+		return pass(PASS_NOT_IP);
+#pragma unroll
+	for (__u32 n = 0; n < MAX_TAGS; n++) {
+		if (n >= own->count)
+			break;
+		if ((const void *)(tag + 1) > end)
+			return pass(PASS_TRUNCATED);
+		if (tag->protocol != own->tags[n].protocol || (tag->id & bpf_htons(VLAN_ID)) != own->tags[n].id)
+			return pass(PASS_OTHER_VLAN);
+		tag++;
+	}
+	type = (const void *)tag;
+	if ((const void *)(type + 1) > end)
+		return pass(PASS_TRUNCATED);
+	switch (bpf_ntohs(*type)) {
+	case ETH_P_IP:
+		return act(ctx, ipv4(port, eth, (const void *)(type + 1), end));
+	case ETH_P_IPV6:
+		return act(ctx, ipv6(port, eth, (const void *)(type + 1), end));
+	case ETH_P_ARP:
+		return act(ctx, arp(port, eth, (const void *)(type + 1), end));
+	case ETH_P_8021Q:
+	case ETH_P_8021AD:
+		return pass(PASS_OTHER_VLAN);
+	default:
+		return pass(PASS_NOT_IP);
+	}
+}
+
 // Whatever is not IPv4, out of the way of what is.
 static __always_inline int others(struct xdp_md *ctx, const struct ethhdr *eth, const void *end)
 {
 	const struct port_config *port;
-	__u32 zero = 0, reason;
+	__u32 zero = 0;
 
+	if (eth->h_proto == bpf_htons(ETH_P_8021Q) || eth->h_proto == bpf_htons(ETH_P_8021AD))
+		return tagged(ctx);
 	if (eth->h_proto != bpf_htons(ETH_P_IPV6) && eth->h_proto != bpf_htons(ETH_P_ARP))
 		return pass(PASS_NOT_IP);
 	port = bpf_map_lookup_elem(&config, &zero);
 	if (!port)
 		return XDP_PASS;
-	reason = eth->h_proto == bpf_htons(ETH_P_ARP) ? arp(port, eth, end) : ipv6(port, eth, end);
-	return reason < PASS_NOT_IP ? redirect(ctx, reason) : pass(reason);
+	if (port->roles & TAGGED)
+		return pass(PASS_OTHER_VLAN);
+	if (eth->h_proto == bpf_htons(ETH_P_ARP))
+		return act(ctx, arp(port, eth, eth + 1, end));
+	return act(ctx, ipv6(port, eth, (const void *)(eth + 1), end));
 }
 
 static __always_inline int steer(struct xdp_md *ctx)
 {
 	const void *data = (const void *)(long)ctx->data, *end = (const void *)(long)ctx->data_end;
 	const struct ethhdr *eth = data;
-	const struct iphdr *ip = (const void *)(eth + 1);
 	const struct port_config *port;
-	__u32 zero = 0, reason = PASS_NOT_OURS;
+	__u32 zero = 0;
 
 	if ((const void *)(eth + 1) > end)
 		return pass(PASS_TRUNCATED);
@@ -410,17 +510,9 @@ static __always_inline int steer(struct xdp_md *ctx)
 	port = bpf_map_lookup_elem(&config, &zero);
 	if (!port)
 		return XDP_PASS;
-	if (!same_mac(eth->h_dest, port->mac))
-		return pass(PASS_OTHER_MAC);
-	if ((const void *)(ip + 1) > end || ip->ihl < 5)
-		return pass(PASS_TRUNCATED);
-	if (port->roles & ROLE_UNDERLAY)
-		reason = underlay(ip, end);
-	if (reason == REDIRECTED_UNDERLAY)
-		return redirect(ctx, reason);
-	if (port->roles & ROLE_ACCESS && access(ip) == REDIRECTED_ACCESS)
-		return redirect(ctx, REDIRECTED_ACCESS);
-	return pass(reason);
+	if (__builtin_expect(port->roles & TAGGED, 0))
+		return pass(PASS_OTHER_VLAN);
+	return act(ctx, ipv4(port, eth, (const void *)(eth + 1), end));
 }
 
 SEC("xdp")

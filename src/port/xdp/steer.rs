@@ -15,7 +15,7 @@ use super::error::{ATTACH, LOAD, MAP, PortError, SOCKET};
 use super::reason::SteerCounters;
 use super::sys;
 use super::tables::{SteerTables, to_io};
-use crate::wire::{Mac, Prefix};
+use crate::wire::{Mac, Prefix, VlanTags};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!("steer.bpf.o");
 
@@ -28,6 +28,8 @@ pub struct Roles {
     pub access: bool,
     /// ARP requests and neighbour solicitations for addresses in our prefixes.
     pub proxy: bool,
+    /// None of these unless it has exactly these VLAN tags, behind which it begins.
+    pub tags: VlanTags,
 }
 
 /// Where the program runs.

@@ -11,17 +11,21 @@ use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, Xs
 
 use super::reason::{SteerCounters, SteerReason};
 use super::steer::Roles;
-use crate::wire::{Mac, Prefix};
+use crate::wire::{Mac, Prefix, VlanTags};
 
 /// `struct vtep_key`: an IPv6 or IPv4-mapped address, the port in network order, two zero bytes.
 type VtepKey = [u8; 20];
 /// `struct port_config`: the MAC, the roles as bits in host order.
 type PortConfig = [u8; 8];
 
+/// `struct vlan_config`: how many tags in host order, and the tags as they lie on the wire.
+type VlanConfig = [u8; 12];
+
 /// All maps of one instance. Errors leave what was done before them in force, and remembered.
 pub(super) struct SteerTables {
     sockets: XskMap<MapData>,
     config: Array<MapData, PortConfig>,
+    vlan: Array<MapData, VlanConfig>,
     vteps: HashMap<MapData, VtepKey, u8>,
     tries: Tries,
     generation: Array<MapData, u32>,
@@ -66,6 +70,7 @@ impl SteerTables {
         Ok(Self {
             sockets: take(program, "xsks")?,
             config: take(program, "config")?,
+            vlan: take(program, "vlan")?,
             vteps: take(program, "vteps")?,
             tries: Tries { v4: take(program, "prefixes4")?, v6: take(program, "prefixes6")? },
             generation: take(program, "generation")?,
@@ -77,8 +82,11 @@ impl SteerTables {
         })
     }
 
+    /// The tags first: they count once the port is said to be a tagged one.
     pub(super) fn configure(&mut self, mac: Mac, roles: Roles) -> io::Result<()> {
-        let bits = u16::from(roles.underlay) | u16::from(roles.access) << 1 | u16::from(roles.proxy) << 2;
+        self.vlan.set(0, vlan_config(&roles.tags), 0).map_err(to_io)?;
+        let flags = [roles.underlay, roles.access, roles.proxy, !roles.tags.is_empty()];
+        let bits = flags.into_iter().zip(0..).fold(0, |bits, (flag, n)| bits | u16::from(flag) << n);
         let mut value = PortConfig::default();
         value[..6].copy_from_slice(&mac.0);
         value[6..].copy_from_slice(&bits.to_ne_bytes());
@@ -195,6 +203,13 @@ fn take<M: TryFrom<Map, Error = MapError>>(program: &mut Ebpf, name: &str) -> io
     M::try_from(map).map_err(to_io)
 }
 
+fn vlan_config(tags: &VlanTags) -> VlanConfig {
+    let mut value = VlanConfig::default();
+    value[..4].copy_from_slice(&(tags.count() as u32).to_ne_bytes());
+    value[4..].copy_from_slice(tags.bytes());
+    value
+}
+
 fn vtep_key((address, port): (IpAddr, u16)) -> VtepKey {
     let address = match address {
         IpAddr::V4(v4) => v4.to_ipv6_mapped(),
@@ -239,6 +254,8 @@ pub(super) fn to_io(e: impl Error + Send + Sync + 'static) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::eth;
+    use crate::wire::vlan::Tag;
 
     #[test]
     fn keys_lie_as_the_program_reads_them() {
@@ -249,6 +266,10 @@ mod tests {
         want[..4].copy_from_slice(&[0x20, 0x01, 0x0d, 0xb8]);
         want[15..18].copy_from_slice(&[7, 0x12, 0xb5]);
         assert_eq!(vtep_key(("2001:db8::7".parse().unwrap(), 4789)), want);
+        let tags = [(eth::QINQ, 100), (eth::VLAN, 7)].map(|(tpid, vid)| Tag::new(tpid, vid).unwrap());
+        let value = vlan_config(&VlanTags::new(&tags).unwrap());
+        assert_eq!(value[..4], 2u32.to_ne_bytes());
+        assert_eq!(value[4..], [0x88, 0xa8, 0, 100, 0x81, 0, 0, 7]);
         let key = key("10.244.0.0/16".parse().unwrap(), [10, 244, 0, 0]);
         assert_eq!((key.prefix_len(), key.data()), (16, [10, 244, 0, 0]));
     }
