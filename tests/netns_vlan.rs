@@ -21,7 +21,7 @@ fn net_of_vlans(tag: &str, shape: Shape) -> Option<Net> {
         return None;
     }
     if !Lab::new(tag).unwrap().has_vlans().unwrap() {
-        println!("SKIPPED: this kernel has no VLAN devices (CONFIG_VLAN_8021Q)");
+        println!("NOT IN THIS KERNEL: VLAN devices (CONFIG_VLAN_8021Q)");
         return None;
     }
     let net = Net::shaped(tag, Shape { vlans: true, ..shape })?;
