@@ -1,5 +1,6 @@
 //! Ports that are VLANs of the kernel's: the underlay a tagged one, the access network a VLAN within a service VLAN.
 
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
 
 use selvedge::lab::traffic::{ping, tcp_transfer, udp_sweep};
@@ -21,7 +22,8 @@ fn net_of_vlans(tag: &str, shape: Shape) -> Option<Net> {
         return None;
     }
     if !Lab::new(tag).unwrap().has_vlans().unwrap() {
-        println!("NOT IN THIS KERNEL: VLAN devices (CONFIG_VLAN_8021Q)");
+        // past the harness, which keeps to itself what a test that passes has printed
+        std::io::stdout().write_all(b"\nNOT IN THIS KERNEL: VLAN devices (CONFIG_VLAN_8021Q)\n").unwrap();
         return None;
     }
     let net = Net::shaped(tag, Shape { vlans: true, ..shape })?;
