@@ -31,7 +31,7 @@ enum Question {
 }
 
 impl Asked {
-    /// What the frame with this link header asks; `at` is where the header ends.
+    /// What a frame with this link header and payload asks.
     fn read(link: &Ethernet, payload: &[u8]) -> Option<Self> {
         if link.ethertype.get() == eth::ARP {
             let arp = *Arp::request(payload)?;
