@@ -43,10 +43,7 @@ impl Ip {
 
     /// A TCP segment with a right checksum.
     pub fn tcp(src: [u8; 4], dst: [u8; 4], ports: (u16, u16), data: &[u8]) -> Self {
-        let mut segment = [ports.0.to_be_bytes(), ports.1.to_be_bytes()].concat();
-        segment.extend([0, 0, 0, 1, 0, 0, 0, 2, 0x50, 0x18, 0xff, 0xff, 0, 0, 0, 0]);
-        segment.extend(data);
-        let mut ip = Self::new(src, dst, 6, segment);
+        let mut ip = Self::new(src, dst, 6, tcp(ports, data));
         ip.finish(16);
         ip
     }
@@ -111,6 +108,14 @@ pub fn syn(mss: u16, odd: bool) -> Vec<u8> {
     let [a, b] = mss.to_be_bytes();
     segment.extend(if odd { [4, 2, 1, 2, 4, a, b, 3, 3, 7, 0, 0] } else { [2, 4, a, b, 4, 2, 1, 3, 3, 7, 0, 0] });
     segment
+}
+
+/// A TCP segment in the middle of a connection, its checksum still to be written.
+pub fn tcp((src, dst): (u16, u16), data: &[u8]) -> Vec<u8> {
+    let mut out = [src.to_be_bytes(), dst.to_be_bytes()].concat();
+    out.extend([0, 0, 0, 1, 0, 0, 0, 2, 0x50, 0x18, 0xff, 0xff, 0, 0, 0, 0]);
+    out.extend(data);
+    out
 }
 
 pub fn udp((src, dst): (u16, u16), data: &[u8]) -> Vec<u8> {

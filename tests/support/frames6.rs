@@ -1,6 +1,6 @@
 //! The same for IPv6: frames written byte by byte from the RFCs.
 
-use super::frames::{checksum, ones_sum, syn, udp};
+use super::frames::{checksum, ones_sum, syn, tcp, udp};
 
 /// An IPv6 packet in the making. Extension headers are part of the payload.
 #[derive(Clone, Debug)]
@@ -28,10 +28,7 @@ impl Ip6 {
 
     /// A TCP segment with a right checksum.
     pub fn tcp(src: [u8; 16], dst: [u8; 16], ports: (u16, u16), data: &[u8]) -> Self {
-        let mut segment = [ports.0.to_be_bytes(), ports.1.to_be_bytes()].concat();
-        segment.extend([0, 0, 0, 1, 0, 0, 0, 2, 0x50, 0x18, 0xff, 0xff, 0, 0, 0, 0]);
-        segment.extend(data);
-        let mut ip = Self::new(src, dst, 6, segment);
+        let mut ip = Self::new(src, dst, 6, tcp(ports, data));
         ip.finish(16);
         ip
     }
