@@ -57,9 +57,11 @@ impl Running {
 
     async fn stands(&mut self, is: impl Fn(&Standing) -> bool) -> Standing {
         match timeout(Duration::from_secs(8), self.standing.wait_for(|s| is(s))).await {
-            Ok(standing) => standing.expect("the herald ended").clone(),
-            Err(_) => panic!("it stands like this: {:?}", self.standing.borrow()),
+            Ok(Ok(standing)) => return standing.clone(),
+            Ok(Err(_)) => panic!("the herald ended"),
+            Err(_) => {}
         }
+        panic!("it stands like this: {:?}", self.standing.borrow())
     }
 
     async fn registered(&mut self, n: usize) {

@@ -101,6 +101,7 @@ async fn with_several_servers_a_dead_or_silent_one_is_left() {
     let (one, two) = (Relay::to(server.setup.client).await, Relay::to(server.setup.client).await);
     let dead = format!("http://{}", free());
     let mut view = View::listed(options(vec![dead.clone(), one.endpoint(), two.endpoint()]), half()).await;
+    view.until("watching", 2 * SOON, |v| v.alive > 0).await;
     assert!(view.lost.is_empty(), "{:?}", view.lost);
 
     // a connection that says nothing any more looks like one where nothing happens

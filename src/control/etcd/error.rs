@@ -7,11 +7,15 @@ use std::path::PathBuf;
 
 use etcd_client::Error as ClientError;
 
+/// What a user must be allowed.
+const RIGHTS: &str =
+    "the user needs to read all keys that begin with the prefix and a slash; to advertise, also to write them";
+
 /// Why an etcd cluster cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum EtcdError {
     /// A file that the connection needs could not be read.
-    #[error("reading {what} from {}", path.display())]
+    #[error("reading {what} from {}: {source}", path.display())]
     File {
         /// What is in it.
         what: &'static str,
@@ -72,5 +76,9 @@ fn told(error: &ClientError) -> String {
             line = format!("{line}: {cause}");
         }
     }
-    if line.is_empty() { status.code().to_string() } else { line }
+    match line.as_str() {
+        "" => status.code().to_string(),
+        line if line.contains("permission denied") => format!("{line} ({RIGHTS})"),
+        _ => line,
+    }
 }
