@@ -7,9 +7,11 @@
 //! | `refusal` | why something it says is not taken |
 //! | `driver` | keeps a source going: again after every failure, with growing pauses |
 //! | `file` | the config file as a source |
+//! | `flannel` | what flannel publishes, by etcd or by the Kubernetes API |
 
 pub mod driver;
 pub mod file;
+pub mod flannel;
 pub mod news;
 pub mod refusal;
 
