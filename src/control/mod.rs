@@ -4,6 +4,8 @@ pub mod compile;
 pub mod engine;
 pub mod herald;
 pub mod keeper;
+pub mod learnt;
+pub mod moves;
 pub mod pmtu;
 pub mod rib;
 mod shared;

@@ -6,16 +6,19 @@
 //! | `news` | what a source may say: [`News`], [`Object`], [`Claim`] |
 //! | `refusal` | why something it says is not taken |
 //! | `driver` | keeps a source going: again after every failure, with growing pauses |
+//! | `kind` | the kinds there are: what the config file chooses among |
 //! | `file` | the config file as a source |
 
 pub mod driver;
 pub mod file;
+pub mod kind;
 pub mod news;
 pub mod refusal;
 
 use core::convert::Infallible;
 use core::future::Future;
 
+pub use kind::Kind;
 pub use news::{Claim, Key, News, Object, Told};
 pub use refusal::{Fault, Refusal};
 
