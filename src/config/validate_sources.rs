@@ -28,8 +28,7 @@ pub(super) fn sources(raw: &Raw, problems: &mut Problems) -> Vec<SourceConfig> {
 fn overlay(raw: &Raw, row: usize, source: &RawSource, problems: &mut Problems) -> Option<usize> {
     let named = source.overlay.as_ref()?;
     let names = raw.overlays.iter().enumerate();
-    let names: HashMap<&str, usize> =
-        names.filter_map(|(i, o)| Some((o.name.as_ref()?.value.as_str(), i))).collect();
+    let names: HashMap<&str, usize> = names.filter_map(|(i, o)| Some((o.name.as_ref()?.value.as_str(), i))).collect();
     let found = names.get(named.value.as_str()).copied();
     if found.is_none() && !names.is_empty() {
         let key = labelled(Place::Row("source", row).key("overlay"), source.name.as_ref().map(|n| n.value.as_str()));

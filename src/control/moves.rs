@@ -1,7 +1,7 @@
 //! What is to be steered to the gateway, and what not any more, as the map changes.
 
-use super::Target;
 use super::rib::Outcome;
+use super::{Target, Targets};
 use crate::wire::Prefix;
 
 /// Prefixes that lead into an overlay now and did not, or did and do so no more. None is in both.
@@ -28,7 +28,8 @@ impl Moves {
 
     /// What a change means for steering, if anything.
     pub(super) fn of(outcome: &Outcome) -> Option<Move> {
-        let inside = |target: &Option<Target>| matches!(target, Some(Target::Vtep { .. }));
+        let vtep = |target: &Target| matches!(target, Target::Vtep { .. });
+        let inside = |targets: &Option<Targets>| targets.as_ref().is_some_and(|all| all.all().iter().any(vtep));
         let (before, now) = (inside(&outcome.before), inside(&outcome.after));
         (before != now).then_some(Move { prefix: outcome.prefix, now })
     }
@@ -64,7 +65,11 @@ mod tests {
             Some(Target::Vtep { overlay: OverlayId(0), vtep: [192, 0, 2, n].into(), mac, zero_checksum: false })
         };
         let native = Some(Target::Native { port: PortId(0), next_hop: [10, 0, 0, 1].into() });
-        let outcome = |prefix: &str, before, after| Outcome { prefix: prefix.parse().unwrap(), before, after };
+        let outcome = |prefix: &str, before: Option<Target>, after: Option<Target>| Outcome {
+            prefix: prefix.parse().unwrap(),
+            before: before.map(Targets::from),
+            after: after.map(Targets::from),
+        };
         let outcomes = [
             outcome("10.2.0.0/16", None, node(1)),
             outcome("10.1.0.0/16", node(1), None),

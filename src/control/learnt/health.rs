@@ -63,7 +63,8 @@ impl Health {
         }
         let changed = next != self.condition;
         if changed {
-            self.losses += u64::from(matches!(next, Condition::Lost(_)) && !matches!(self.condition, Condition::Lost(_)));
+            self.losses +=
+                u64::from(matches!(next, Condition::Lost(_)) && !matches!(self.condition, Condition::Lost(_)));
             (self.condition, self.since) = (next, now);
         }
         changed

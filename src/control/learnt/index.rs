@@ -85,11 +85,11 @@ mod tests {
     use super::*;
 
     fn prefix() -> impl Strategy<Value = Prefix> {
-        let v4 = (any::<u32>(), 0u8..=32).prop_map(|(bits, len)| {
-            Prefix::host(Ipv4Addr::from_bits(0x0a00_0000 | bits & 0xff).into()).widened(len)
+        let v4 = (any::<u32>(), 0u8..=32)
+            .prop_map(|(bits, len)| Prefix::host(Ipv4Addr::from_bits(0x0a00_0000 | bits & 0xff).into()).widened(len));
+        let v6 = (any::<u8>(), 0u8..=128).prop_map(|(bits, len)| {
+            Prefix::host(Ipv6Addr::from_bits(0xfd << 120 | u128::from(bits)).into()).widened(len)
         });
-        let v6 = (any::<u8>(), 0u8..=128)
-            .prop_map(|(bits, len)| Prefix::host(Ipv6Addr::from_bits(0xfd << 120 | u128::from(bits)).into()).widened(len));
         prop_oneof![3 => v4, 1 => v6]
     }
 

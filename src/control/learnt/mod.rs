@@ -27,7 +27,7 @@ use std::time::Instant;
 use super::pmtu::Voice;
 use super::rib::Preference;
 use super::source::{Change, Claim, Event, Key, News, Object, SourceId};
-use super::{Route, Target};
+use super::{Route, Target, Targets};
 use crate::tables::{Overlay, OverlayId};
 use crate::wire::Prefix;
 
@@ -96,7 +96,11 @@ impl Learnt {
         self.occupants = Index::default();
         // a gateway without sources need not keep a second list of a million prefixes
         if !learners.is_empty() {
-            file.for_each(|route| self.occupy(route));
+            for Route { prefix, target } in file {
+                if let Target::Vtep { overlay, .. } = target {
+                    self.occupy(overlay, prefix);
+                }
+            }
         }
         let mut events = Vec::new();
         for learner in learners {
@@ -260,11 +264,11 @@ impl Learnt {
         for step in steps {
             let change = match step {
                 Step::Put { prefix, behind, fresh } => {
-                    let Some(route) = self.route(overlay, prefix, &behind) else { continue };
+                    let Some(targets) = self.targets(overlay, &behind) else { continue };
                     if fresh {
-                        self.occupy(route);
+                        self.occupy(overlay, prefix);
                     }
-                    Change::Announce(route)
+                    Change::AnnounceAll(prefix, targets)
                 }
                 Step::Take(prefix) => {
                     self.vacate(&prefix);
@@ -275,17 +279,15 @@ impl Learnt {
         }
     }
 
-    fn route(&self, overlay: OverlayId, prefix: Prefix, behind: &[Claim]) -> Option<Route> {
+    fn targets(&self, overlay: OverlayId, behind: &[Claim]) -> Option<Targets> {
         let zero_checksum = self.overlays.get(usize::from(overlay.0)).is_some_and(|o| o.zero_checksum);
-        let Claim { vtep, mac, .. } = *behind.first()?;
-        Some(Route { prefix, target: Target::Vtep { overlay, vtep, mac, zero_checksum } })
+        Targets::of(behind.iter().map(|&Claim { vtep, mac, .. }| Target::Vtep { overlay, vtep, mac, zero_checksum }))
     }
 
-    fn occupy(&mut self, route: Route) {
-        let Target::Vtep { overlay, .. } = route.target else { return };
-        match self.occupants.get_mut(&route.prefix) {
+    fn occupy(&mut self, overlay: OverlayId, prefix: Prefix) {
+        match self.occupants.get_mut(&prefix) {
             Some(occupant) => occupant.sources += 1,
-            None => self.occupants.insert(route.prefix, Occupant { overlay, sources: 1 }),
+            None => self.occupants.insert(prefix, Occupant { overlay, sources: 1 }),
         }
     }
 

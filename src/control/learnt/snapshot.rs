@@ -156,7 +156,13 @@ mod tests {
     use crate::control::source::SourceId;
 
     fn learner(name: &str, origin: &str) -> Learner {
-        Learner { id: SourceId(1), name: name.into(), origin: origin.into(), preference: Preference(100), rules: rules() }
+        Learner {
+            id: SourceId(1),
+            name: name.into(),
+            origin: origin.into(),
+            preference: Preference(100),
+            rules: rules(),
+        }
     }
 
     fn sample() -> Vec<(Key, Vec<Claim>)> {

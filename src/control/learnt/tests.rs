@@ -59,7 +59,8 @@ impl World {
         let mut stale: Vec<(SourceId, Prefix)> = Vec::new();
         for Event { source, change } in events {
             match change {
-                Change::Announce(Route { prefix, target: Target::Vtep { vtep: IpAddr::V4(vtep), .. } }) => {
+                Change::AnnounceAll(prefix, targets) => {
+                    let [Target::Vtep { vtep: IpAddr::V4(vtep), .. }] = targets.all() else { panic!("{targets:?}") };
                     self.map.insert((source, prefix), vtep.octets()[3]);
                     stale.retain(|key| *key != (source, prefix));
                 }
@@ -165,7 +166,10 @@ fn an_object_that_is_replaced_is_never_without_its_prefixes() {
 fn a_node_cannot_take_anothers_prefix_until_it_is_free() {
     let mut w = World::new(&[]);
     w.list(EAST, &THREE);
-    w.say(EAST, [is("thief", &["10.1.1.0/24"], 66), is("part", &["10.1.2.128/25"], 66), is("all", &["10.0.0.0/8"], 66)]);
+    w.say(
+        EAST,
+        [is("thief", &["10.1.1.0/24"], 66), is("part", &["10.1.2.128/25"], 66), is("all", &["10.0.0.0/8"], 66)],
+    );
     let taken = |key: &str| (key.to_owned(), Refusal::Taken);
     assert_eq!(w.refusals(EAST), [taken("all"), taken("part"), taken("thief")]);
     assert_eq!(w.map().iter().filter(|(_, n)| *n == 66).count(), 0);

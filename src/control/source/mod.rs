@@ -8,9 +8,11 @@
 //! | `driver` | keeps a source going: again after every failure, with growing pauses |
 //! | `kind` | the kinds there are: what the config file chooses among |
 //! | `file` | the config file as a source |
+//! | `flannel` | what flannel publishes, by etcd or by the Kubernetes API |
 
 pub mod driver;
 pub mod file;
+pub mod flannel;
 pub mod kind;
 pub mod news;
 pub mod refusal;
@@ -22,7 +24,7 @@ pub use kind::Kind;
 pub use news::{Claim, Key, News, Object, Told};
 pub use refusal::{Fault, Refusal};
 
-use super::Route;
+use super::{Route, Targets};
 use crate::wire::Prefix;
 
 /// A place the map is learnt from.
@@ -46,11 +48,14 @@ pub trait Source: Send + 'static {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct SourceId(pub u8);
 
-/// What becomes of the routes of a source.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// What becomes of the routes of a source. What is announced takes the place of all that the source had said of the
+/// prefix.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Change {
     /// This prefix is there now.
     Announce(Route),
+    /// This prefix is there now, and behind any of these.
+    AnnounceAll(Prefix, Targets),
     /// This prefix is gone.
     Withdraw(Prefix),
     /// A list of everything begins: what is not announced before [`Change::Synced`] is gone.
@@ -60,7 +65,7 @@ pub enum Change {
 }
 
 /// One change of one source, as the RIB takes it in.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Event {
     /// Who says it.
     pub source: SourceId,
