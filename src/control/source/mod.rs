@@ -7,6 +7,7 @@
 //! | `refusal` | why something it says is not taken |
 //! | `driver` | keeps a source going: again after every failure, with growing pauses |
 //! | `etcd` | flannel on etcd |
+//! | `kind` | the kinds there are: what the config file chooses among |
 //! | `file` | the config file as a source |
 //! | `flannel` | what flannel publishes, by etcd or by the Kubernetes API |
 
@@ -15,12 +16,14 @@ pub mod driver;
 pub mod etcd;
 pub mod file;
 pub mod flannel;
+pub mod kind;
 pub mod news;
 pub mod refusal;
 
 use core::convert::Infallible;
 use core::future::Future;
 
+pub use kind::Kind;
 pub use news::{Claim, Key, News, Object, Told};
 pub use refusal::{Fault, Refusal};
 
