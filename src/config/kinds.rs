@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use toml::de::DeValue;
 
+use super::Advertise;
 use super::reader::Reading;
 use crate::tables::Dscp;
 use crate::wire::{Mac, Mtu, Prefix, Vni};
@@ -66,6 +67,41 @@ pub(super) fn string(value: &DeValue<'_>) -> Reading<String> {
 pub(super) fn directory(value: &DeValue<'_>) -> Reading<PathBuf> {
     let path = value.as_str().map(PathBuf::from).filter(|path| path.is_absolute());
     path.ok_or("an absolute path (a string that begins with /)".into())
+}
+
+/// The URL of a server of etcd.
+pub(super) fn etcd_endpoint(value: &DeValue<'_>) -> Reading<String> {
+    let url = value.as_str().map(|url| url.trim_end_matches('/'));
+    let host = url.and_then(|url| url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")));
+    let legal = |host: &str| !host.is_empty() && host.bytes().all(|b| b.is_ascii_graphic() && !b"/@?#".contains(&b));
+    match (url, host) {
+        (Some(url), Some(host)) if legal(host) => Ok(url.to_owned()),
+        _ => Err("the URL of a server (such as \"https://192.0.2.5:2379\")".into()),
+    }
+}
+
+/// What all keys of a network begin with.
+pub(super) fn etcd_prefix(value: &DeValue<'_>) -> Reading<String> {
+    match value.as_str().map(|prefix| prefix.trim_end_matches('/')) {
+        Some(prefix) if prefix.len() > 1 && prefix.starts_with('/') => Ok(prefix.to_owned()),
+        _ => Err("a prefix of keys (a string such as \"/coreos.com/network\")".into()),
+    }
+}
+
+/// What nodes are to send to the gateway.
+pub(super) fn advertise(value: &DeValue<'_>) -> Reading<Advertise> {
+    const LEGAL: &str = "\"imported\", or an array of at least one prefix";
+    if value.as_str() == Some("imported") {
+        return Ok(Advertise::Imported);
+    }
+    let array = value.as_array().filter(|all| !all.is_empty()).ok_or(LEGAL)?;
+    let mut all = array.iter().map(|one| prefix(one.get_ref())).collect::<Reading<Vec<Prefix>>>()?;
+    all.sort_unstable();
+    all.dedup();
+    match all.windows(2).find(|two| two[0].overlaps(&two[1])) {
+        Some([outer, inner, ..]) => Err(format!("free of overlaps: {inner} is within {outer}").into()),
+        _ => Ok(Advertise::These(all)),
+    }
 }
 
 /// A name of an overlay: it becomes a metric label and part of command lines.

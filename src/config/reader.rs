@@ -288,6 +288,28 @@ impl<'t, 'p> Section<'t, 'p> {
         }
     }
 
+    /// Two keys of which one makes no sense without the other.
+    pub(super) fn both<A, B>(
+        &mut self,
+        (a, read_a): (&'static str, impl Fn(&DeValue<'_>) -> Reading<A>),
+        (b, read_b): (&'static str, impl Fn(&DeValue<'_>) -> Reading<B>),
+    ) -> Option<(A, B)> {
+        match (self.optional(a, read_a), self.optional(b, read_b)) {
+            (Field::Is(a), Field::Is(b)) => return Some((a.value, b.value)),
+            (Field::Is(_), Field::Absent) => self.wrong(a, &format!("`{a}` needs `{b}` besides")),
+            (Field::Absent, Field::Is(_)) => self.wrong(b, &format!("`{b}` needs `{a}` besides")),
+            _ => {}
+        }
+        None
+    }
+
+    /// Reports a key that is there and cannot be meant.
+    pub(super) fn wrong(&mut self, key: &str, message: &str) {
+        let span = self.table.get(key).map_or(self.span.clone(), |value| value.span());
+        let path = self.path(key);
+        self.problems.add(&span, path, message.to_owned());
+    }
+
     /// Keys that nobody asks for are no mistake: what would be legal depends on one that is wrong.
     pub(super) fn forgive(&mut self) {
         self.forgiving = true;

@@ -290,6 +290,11 @@ impl Engine {
         !matches!(self.keeper.state(key), Err(Unready::Resolving))
     }
 
+    /// The version of the tables published last: what was asked of the map before may be otherwise now.
+    pub fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
     /// True once every worker uses the version published last.
     pub fn is_adopted(&self) -> bool {
         self.publisher.adopted() == self.epoch

@@ -9,6 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::RunError;
+use super::heralds::Heralds;
 use super::launch::{self, Crew};
 use super::reload::Coming;
 use super::sources::{Shelf, Sources, recall};
@@ -41,6 +42,7 @@ pub(super) struct Gateway {
     /// The configuration that waits for its next hops.
     pub(super) coming: Option<Coming>,
     pub(super) sources: Sources,
+    pub(super) heralds: Heralds,
     shelf: Shelf,
     /// Hears what routers say of packets that were too big.
     ears: Ears,
@@ -88,6 +90,8 @@ pub(super) async fn run(path: &Path, config: Config, text: Vec<u8>, plan: &Plan)
     let outcome = gateway.serve(path, &mut signals, &mut file).await;
     let changed = gateway.engine.learnt().take_changed();
     gateway.shelf.close(changed).await;
+    // nodes stop sending first; what they send until then is still forwarded
+    core::mem::take(&mut gateway.heralds).retire().await;
     gateway.stop();
     outcome
 }
@@ -136,7 +140,8 @@ impl Gateway {
             tokio::spawn(http::serve(listener, observatory.clone()));
         }
         let shelf = Shelf::new(config.state.clone());
-        let mut gateway = Self { config, engine, observatory, coming: None, sources, shelf, ears, crew };
+        let heralds = Heralds::default();
+        let mut gateway = Self { config, engine, observatory, coming: None, sources, heralds, shelf, ears, crew };
         let steered = Steered::of(&gateway.config, gateway.engine.routes());
         // workers know the way before anything is steered to them
         gateway.await_adoption();
@@ -145,6 +150,7 @@ impl Gateway {
         gateway.with_programs(|role, program| steered.add(role, program))?;
         gateway.observatory.update(|slow| slow.ready = true);
         gateway.sources.follow(&gateway.config, &learners);
+        gateway.heralds.follow(&gateway.config);
         gateway.tell();
         drop(steered);
         release_memory(); // of the file and what was made of it
@@ -193,6 +199,8 @@ impl Gateway {
                     if let Some(source) = self.sources.casualty() {
                         return Err(RunError::SourceDied(source.to_owned()));
                     }
+                    self.heralds.attune(self.engine.epoch(), || self.engine.routes());
+                    self.heralds.tell();
                     if self.shelf.is_due() {
                         let changed = self.engine.learnt().take_changed();
                         self.shelf.keep(changed);

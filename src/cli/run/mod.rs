@@ -2,6 +2,7 @@
 
 mod cores;
 mod gateway;
+mod heralds;
 mod launch;
 mod log;
 mod reload;

@@ -124,6 +124,7 @@ impl Gateway {
         self.steer_only(&steered);
         self.config = new;
         self.sources.follow(&self.config, &learners);
+        self.heralds.follow(&self.config);
         Ok(())
     }
 
