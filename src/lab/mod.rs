@@ -8,6 +8,8 @@
 //! Every loop in here is bounded in time and in count: a broken data path makes a report, never a hang.
 
 mod etcd;
+#[cfg(feature = "etcd")]
+mod flanneld;
 mod gateway_config;
 mod links;
 mod namespace;
@@ -24,6 +26,8 @@ use std::fmt;
 use std::io;
 
 pub use etcd::EtcdServer;
+#[cfg(feature = "etcd")]
+pub use flanneld::Flanneld;
 pub use links::{End, Vxlan};
 pub use namespace::Namespace;
 pub use process::Process;
