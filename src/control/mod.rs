@@ -4,6 +4,8 @@ pub mod compile;
 pub mod engine;
 pub mod herald;
 pub mod keeper;
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;
 pub mod pmtu;
 pub mod rib;
 mod shared;

@@ -7,9 +7,12 @@
 //! | `refusal` | why something it says is not taken |
 //! | `driver` | keeps a source going: again after every failure, with growing pauses |
 //! | `file` | the config file as a source |
+//! | `kube` | flannel's nodes on a Kubernetes API server |
 
 pub mod driver;
 pub mod file;
+#[cfg(feature = "kubernetes")]
+pub mod kube;
 pub mod news;
 pub mod refusal;
 
