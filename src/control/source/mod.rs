@@ -7,10 +7,12 @@
 //! | `refusal` | why something it says is not taken |
 //! | `driver` | keeps a source going: again after every failure, with growing pauses |
 //! | `file` | the config file as a source |
-//! | `kube` | flannel's nodes on a Kubernetes API server |
+//! | `flannel` | what flannel publishes, by etcd or by the Kubernetes API |
 
 pub mod driver;
 pub mod file;
+pub mod flannel;
+//! | `kube` | flannel's nodes on a Kubernetes API server |
 #[cfg(feature = "kubernetes")]
 pub mod kube;
 pub mod news;
