@@ -9,6 +9,9 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use http::Request;
@@ -20,30 +23,41 @@ use serde_json::{Value, json};
 const START: Duration = Duration::from_secs(60);
 
 /// Tokens and the users they are of. The service account is the one of `config/kubernetes-rbac.yaml`.
-const TOKENS: [(&str, &str, &str); 4] = [
+const TOKENS: [(&str, &str, &str); 5] = [
     ("admin-token", "admin", "system:masters"),
     ("gateway-token", "system:serviceaccount:selvedge:gateway", ""),
     ("reader-token", "system:serviceaccount:readonly:gateway", ""),
+    ("lister-token", "lister", ""),
     ("nobody-token", "nobody", ""),
 ];
 
-/// The server's program; none, said aloud, where there is none.
+/// What a test says that has no server to run against.
+pub(crate) const SKIPPED: &str = "\nSKIPPED: KUBEBUILDER_ASSETS names no directory with a kube-apiserver\n";
+
+/// The server's program, if there is one.
 pub(crate) fn program() -> Option<PathBuf> {
     let at = env::var_os("KUBEBUILDER_ASSETS").map(|assets| PathBuf::from(assets).join("kube-apiserver"));
-    let at = at.filter(|at| at.exists());
-    if at.is_none() {
-        // a line of its own, past whatever has begun one
-        println!("\nSKIPPED: KUBEBUILDER_ASSETS names no directory with a kube-apiserver");
-    }
-    at
+    at.filter(|at| at.exists())
 }
 
 /// Starts a process; it ends with its handle, and with the test.
 pub(crate) type Spawn<'a> = &'a dyn Fn(Command) -> Process;
 
-/// Starts it here.
-pub(crate) fn here(mut command: Command) -> Process {
-    Process::new(command.spawn().unwrap())
+/// Starts it here: on a thread that lives as long as the test binary, since the process ends with the thread.
+pub(crate) fn here(command: Command) -> Process {
+    static STARTER: OnceLock<Sender<(Command, Sender<Process>)>> = OnceLock::new();
+    let starter = STARTER.get_or_init(|| {
+        let (starter, commands) = channel::<(Command, Sender<Process>)>();
+        thread::spawn(move || {
+            for (mut command, done) in commands {
+                let _ = done.send(Process::new(command.spawn().unwrap()));
+            }
+        });
+        starter
+    });
+    let (done, started) = channel();
+    starter.send((command, done)).unwrap();
+    started.recv().unwrap()
 }
 
 /// A command that does not outlive the thread that starts it, with its output in a file.
@@ -72,7 +86,12 @@ impl Etcd {
         let url = |port: u16| format!("http://127.0.0.1:{port}");
         etcd.arg("--data-dir").arg(room.join("etcd")).args(["--listen-client-urls", &url(port)]);
         etcd.args(["--advertise-client-urls", &url(port), "--listen-peer-urls", &url(peers)]);
-        etcd.args(["--initial-advertise-peer-urls", &url(peers), "--initial-cluster", &format!("default={}", url(peers))]);
+        etcd.args([
+            "--initial-advertise-peer-urls",
+            &url(peers),
+            "--initial-cluster",
+            &format!("default={}", url(peers)),
+        ]);
         Self { process: spawn(etcd), port }
     }
 
@@ -140,6 +159,8 @@ impl ApiServer {
             "--service-cluster-ip-range=10.96.0.0/16".into(),
             "--disable-admission-plugins=ServiceAccount".into(),
             "--endpoint-reconciler-type=none".into(),
+            // a gate that went, open, with Kubernetes 1.25: without it, a second pod CIDR is dropped
+            "--feature-gates=IPv6DualStack=true".into(),
         ]);
         self.process = Some(spawn({
             server.args(&self.extra);
@@ -163,7 +184,11 @@ impl ApiServer {
         loop {
             let asked = get("/api/v1/namespaces/kube-node-lease");
             let pki = self.room.join("pki/apiserver.crt").exists();
-            let answer = if pki { self.admin().await.ask::<Value>(ANY, asked).await.map_err(|e| e.to_string()) } else { Err("no certificate".into()) };
+            let answer = if pki {
+                self.admin().await.ask::<Value>(ANY, asked).await.map_err(|e| e.to_string())
+            } else {
+                Err("no certificate".into())
+            };
             let Err(why) = answer else { return };
             if let Some(status) = self.process().exited().unwrap() {
                 panic!("kube-apiserver ended early: {status}\n{}", self.log());
@@ -201,7 +226,10 @@ impl ApiServer {
     /// Access with a kubeconfig; it is written to a file of that name. JSON is YAML, too.
     pub(crate) fn access_with(&self, name: &str, kubeconfig: &Value) -> Access {
         let path = self.room.join(name);
-        fs::write(&path, kubeconfig.to_string()).unwrap();
+        // others may read it just now
+        let mut file = tempfile::NamedTempFile::new_in(&self.room).unwrap();
+        write!(file, "{kubeconfig}").unwrap();
+        file.persist(&path).unwrap();
         Access { kubeconfig: Some(path), context: None }
     }
 
@@ -306,5 +334,6 @@ pub(crate) fn flannel_node(name: &str, cidrs: &[&str], public_ip: &str, mac: &st
 /// The two parts of the sample manifest: what reading needs, and what advertising needs on top.
 pub(crate) fn manifest() -> (&'static str, &'static str) {
     let whole = include_str!("../../config/kubernetes-rbac.yaml");
-    whole.split_once("\n---\n# Part 2:").map(|(reader, herald)| (reader, herald)).expect("two parts")
+    let (reader, herald) = whole.split_once("\n---\n# Part 2:").expect("two parts");
+    (reader, herald.split_once('\n').expect("the rest of the remark").1)
 }

@@ -8,11 +8,11 @@
 //! | `driver` | keeps a source going: again after every failure, with growing pauses |
 //! | `file` | the config file as a source |
 //! | `flannel` | what flannel publishes, by etcd or by the Kubernetes API |
+//! | `kube` | flannel's nodes on a Kubernetes API server |
 
 pub mod driver;
 pub mod file;
 pub mod flannel;
-//! | `kube` | flannel's nodes on a Kubernetes API server |
 #[cfg(feature = "kubernetes")]
 pub mod kube;
 pub mod news;
