@@ -10,8 +10,11 @@ pub mod pmtu;
 pub mod rib;
 mod shared;
 pub mod source;
+pub mod targets;
 
 use core::net::IpAddr;
+
+pub use targets::Targets;
 
 use crate::tables::{OverlayId, PortId};
 use crate::wire::{Mac, Prefix};
