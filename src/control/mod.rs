@@ -7,6 +7,8 @@ pub mod herald;
 pub mod keeper;
 pub mod learnt;
 pub mod moves;
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;
 pub mod pmtu;
 pub mod rib;
 mod shared;

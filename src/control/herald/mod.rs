@@ -4,6 +4,8 @@
 mod driver;
 #[cfg(feature = "etcd")]
 pub mod etcd;
+#[cfg(feature = "kubernetes")]
+pub mod kube;
 
 pub use driver::drive;
 
