@@ -69,23 +69,17 @@ pub(super) fn directory(value: &DeValue<'_>) -> Reading<PathBuf> {
     path.ok_or("an absolute path (a string that begins with /)".into())
 }
 
-/// The URL of a server of etcd.
-pub(super) fn etcd_endpoint(value: &DeValue<'_>) -> Reading<String> {
-    let url = value.as_str().map(|url| url.trim_end_matches('/'));
-    let host = url.and_then(|url| url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")));
-    let legal = |host: &str| !host.is_empty() && host.bytes().all(|b| b.is_ascii_graphic() && !b"/@?#".contains(&b));
-    match (url, host) {
-        (Some(url), Some(host)) if legal(host) => Ok(url.to_owned()),
-        _ => Err("the URL of a server (such as \"https://192.0.2.5:2379\")".into()),
-    }
+/// Where a server is.
+pub(super) fn url(value: &DeValue<'_>) -> Reading<String> {
+    let host = |s: &str| s.strip_prefix("http://").or(s.strip_prefix("https://")).is_some_and(|rest| !rest.is_empty());
+    let url = value.as_str().filter(|s| host(s)).map(|s| s.trim_end_matches('/').to_owned());
+    url.ok_or("a URL (a string such as \"https://192.0.2.7:2379\")".into())
 }
 
-/// What all keys of a network begin with.
+/// What keys in etcd begin with.
 pub(super) fn etcd_prefix(value: &DeValue<'_>) -> Reading<String> {
-    match value.as_str().map(|prefix| prefix.trim_end_matches('/')) {
-        Some(prefix) if prefix.len() > 1 && prefix.starts_with('/') => Ok(prefix.to_owned()),
-        _ => Err("a prefix of keys (a string such as \"/coreos.com/network\")".into()),
-    }
+    let prefix = value.as_str().map(|s| s.trim_end_matches('/')).filter(|s| s.starts_with('/') && s.len() > 1);
+    prefix.map(str::to_owned).ok_or("a prefix of keys (a string such as \"/coreos.com/network\")".into())
 }
 
 /// What nodes are to send to the gateway.

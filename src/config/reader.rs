@@ -288,26 +288,10 @@ impl<'t, 'p> Section<'t, 'p> {
         }
     }
 
-    /// Two keys of which one makes no sense without the other.
-    pub(super) fn both<A, B>(
-        &mut self,
-        (a, read_a): (&'static str, impl Fn(&DeValue<'_>) -> Reading<A>),
-        (b, read_b): (&'static str, impl Fn(&DeValue<'_>) -> Reading<B>),
-    ) -> Option<(A, B)> {
-        match (self.optional(a, read_a), self.optional(b, read_b)) {
-            (Field::Is(a), Field::Is(b)) => return Some((a.value, b.value)),
-            (Field::Is(_), Field::Absent) => self.wrong(a, &format!("`{a}` needs `{b}` besides")),
-            (Field::Absent, Field::Is(_)) => self.wrong(b, &format!("`{b}` needs `{a}` besides")),
-            _ => {}
-        }
-        None
-    }
-
-    /// Reports a key that is there and cannot be meant.
-    pub(super) fn wrong(&mut self, key: &str, message: &str) {
-        let span = self.table.get(key).map_or(self.span.clone(), |value| value.span());
-        let path = self.path(key);
-        self.problems.add(&span, path, message.to_owned());
+    /// Adds a problem with a key, or with its absence.
+    pub(super) fn complain(&mut self, key: &'static str, message: String) {
+        let (path, span) = (self.path(key), self.table.get(key).map_or_else(|| self.span.clone(), |v| v.span()));
+        self.problems.add(&span, path, message);
     }
 
     /// Keys that nobody asks for are no mistake: what would be legal depends on one that is wrong.

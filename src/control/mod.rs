@@ -5,10 +5,10 @@ pub mod engine;
 pub mod etcd;
 pub mod herald;
 pub mod keeper;
-pub mod learnt;
-pub mod moves;
 #[cfg(feature = "kubernetes")]
 pub mod kubernetes;
+pub mod learnt;
+pub mod moves;
 pub mod pmtu;
 pub mod rib;
 mod shared;

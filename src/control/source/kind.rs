@@ -4,20 +4,18 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::Told;
-#[cfg(feature = "etcd")]
-use super::driver::drive;
+use crate::control::etcd;
 use crate::control::herald::{Standing, Wanted};
 use crate::tables::Overlay;
 
 /// What is asked, and how.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Kind {
-    /// flannel on etcd.
-    #[cfg(feature = "etcd")]
-    FlannelEtcd(crate::control::etcd::Options),
+    /// flannel's keys in etcd.
+    FlannelEtcd(etcd::Options),
 }
 
-/// What to send to the gateway, where its registration stands, and when it ends.
+/// What to register, where its standing is told, and when it ends.
 #[derive(Debug)]
 pub struct Attraction {
     /// What nodes are to send here.
@@ -31,51 +29,59 @@ pub struct Attraction {
 impl Kind {
     /// What is asked, in a line without secrets: for people, and to tell whether a snapshot is of the same origin.
     pub fn origin(&self) -> String {
-        match *self {
-            #[cfg(feature = "etcd")]
-            Self::FlannelEtcd(ref options) => options.origin(),
+        match self {
+            Self::FlannelEtcd(options) => options.origin(),
         }
     }
 
     /// May a prefix of one object lie within another's? Routes nest; leases of pod networks never do.
     pub fn nests(&self) -> bool {
-        match *self {
-            #[cfg(feature = "etcd")]
+        match self {
             Self::FlannelEtcd(_) => false,
         }
     }
 
-    /// Can the gateway register itself where the map comes from?
-    pub fn attracts(&self) -> bool {
-        match *self {
+    /// Follows it from now on, for `overlay`, until the task is aborted. A kind that this gateway was built without is no
+    /// kind that a config can have.
+    pub fn start(&self, overlay: &Overlay, told: Told) -> JoinHandle<()> {
+        match self {
             #[cfg(feature = "etcd")]
-            Self::FlannelEtcd(_) => true,
+            Self::FlannelEtcd(options) => tokio::spawn(super::driver::drive(
+                super::etcd::Etcd::new(options.clone(), super::flannel::Half::of(overlay)),
+                told,
+            )),
+            #[allow(unreachable_patterns, reason = "with all features every kind has an arm of its own")]
+            _ => unbuilt(overlay, told),
         }
     }
 
-    /// Follows it from now on, for `overlay`, until the task is aborted.
-    #[allow(unused_variables, reason = "kinds may all be left out")]
-    pub fn start(&self, overlay: &Overlay, told: Told) -> JoinHandle<()> {
-        match *self {
-            #[cfg(feature = "etcd")]
-            Self::FlannelEtcd(ref options) => {
-                let half = super::flannel::Half::of(overlay);
-                tokio::spawn(drive(super::etcd::Etcd::new(options.clone(), half), told))
-            }
-        }
+    /// Can the gateway register itself where this comes from?
+    pub fn attracts(&self) -> bool {
+        matches!(self, Self::FlannelEtcd(_))
     }
 
     /// Registers the gateway from now on, so that nodes of `overlay` send to it; `None` where that cannot be.
-    #[allow(unused_variables, reason = "kinds may all be left out")]
+    #[allow(unused_variables, reason = "without any feature nothing attracts")]
     pub fn attract(&self, overlay: &Overlay, attraction: Attraction) -> Option<JoinHandle<()>> {
-        match *self {
+        match self {
             #[cfg(feature = "etcd")]
-            Self::FlannelEtcd(ref options) => {
+            Self::FlannelEtcd(options) => {
                 use crate::control::herald;
                 let Attraction { wanted, standing, end } = attraction;
                 let herald = herald::etcd::Etcd::new(options.clone(), herald::OurEnd::of(overlay));
                 Some(tokio::spawn(herald::drive(herald, wanted, standing, end)))
             }
+            #[allow(unreachable_patterns, reason = "with all features every kind that attracts has an arm")]
+            _ => None,
         }
     }
+}
+
+/// Stands for what cannot be: it says nothing, and never ends.
+#[allow(dead_code, reason = "with all features nobody asks")]
+fn unbuilt(_: &Overlay, told: Told) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        told.say(super::News::Lost("this gateway was built without it".into())).await;
+        core::future::pending().await
+    })
 }
