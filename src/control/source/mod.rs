@@ -10,6 +10,7 @@
 //! | `kind` | the kinds there are: what the config file chooses among |
 //! | `file` | the config file as a source |
 //! | `flannel` | what flannel publishes, by etcd or by the Kubernetes API |
+//! | `kube` | flannel's nodes on a Kubernetes API server |
 
 pub mod driver;
 #[cfg(feature = "etcd")]
@@ -17,6 +18,8 @@ pub mod etcd;
 pub mod file;
 pub mod flannel;
 pub mod kind;
+#[cfg(feature = "kubernetes")]
+pub mod kube;
 pub mod news;
 pub mod refusal;
 
