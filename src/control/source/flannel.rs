@@ -104,7 +104,7 @@ fn dashed(text: &str) -> Option<Prefix> {
 }
 
 impl Half {
-    /// The half that an overlay is.
+    /// The half that an overlay of the gateway is about: the family of its outer headers is that of its pods.
     pub fn of(overlay: &Overlay) -> Self {
         Self { family: Family::of(overlay.local), vni: overlay.vni, udp_port: overlay.udp_port }
     }
