@@ -86,6 +86,18 @@ pub(super) fn source(s: &mut Section<'_, '_>) -> RawSource {
     let overlay = s.required("overlay", kinds::string);
     let kind = s.required("kind", kinds::word(KINDS));
     let prefixes = "an array of at least one prefix";
+    let advertise = s.optional("advertise", kinds::advertise);
+    // which keys there are besides, nobody knows where the kind is unknown
+    let kind = match kind {
+        Some(keys) => (keys.value)(s),
+        None => {
+            s.forgive();
+            None
+        }
+    };
+    if advertise.known().is_some() && kind.as_ref().is_some_and(|kind| !kind.attracts()) {
+        s.complain("advertise", "a source of this kind has no place where the gateway could register itself".into());
+    }
     RawSource {
         name,
         overlay,
@@ -94,14 +106,7 @@ pub(super) fn source(s: &mut Section<'_, '_>) -> RawSource {
         vteps: s.list("vteps", prefixes, kinds::prefix),
         max_prefixes: s.or("max_prefixes", 250_000, kinds::integer("a number of prefixes", 1..=2_000_000u32)),
         withdraw_at_most: s.or("withdraw_at_most", 50, kinds::integer("a percentage", 0..=100u8)),
-        advertise: s.optional("advertise", kinds::advertise),
-        // which keys there are besides, nobody knows where the kind is unknown
-        kind: match kind {
-            Some(keys) => (keys.value)(s),
-            None => {
-                s.forgive();
-                None
-            }
-        },
+        advertise,
+        kind,
     }
 }
