@@ -23,6 +23,7 @@ use crate::tables::TablesWriter;
 use crate::tables::handover;
 use crate::telemetry::http;
 use crate::telemetry::metrics::Observatory;
+use crate::telemetry::service::Service;
 
 /// How long a start, and a reload, waits for new neighbours to answer before it goes on all the same.
 pub(super) const RESOLVE_FOR: Duration = Duration::from_secs(1);
@@ -37,6 +38,8 @@ pub(super) struct Gateway {
     pub(super) observatory: Arc<Observatory>,
     /// The configuration that waits for its next hops.
     pub(super) coming: Option<Coming>,
+    /// Is told how it goes.
+    pub(super) service: Service,
     /// Hears what routers say of packets that were too big.
     ears: Ears,
     crew: Crew,
@@ -123,7 +126,8 @@ impl Gateway {
         if let Some(listener) = listener {
             tokio::spawn(http::serve(listener, observatory.clone()));
         }
-        let mut gateway = Self { config, engine, observatory, coming: None, ears, crew };
+        let service = Service::of_environment();
+        let mut gateway = Self { config, engine, observatory, coming: None, service, ears, crew };
         let steered = Steered::of(&gateway.config, gateway.engine.routes());
         // workers know the way before anything is steered to them
         gateway.await_adoption();
@@ -132,6 +136,7 @@ impl Gateway {
         gateway.with_programs(|role, program| steered.add(role, program))?;
         gateway.observatory.update(|slow| slow.ready = true);
         gateway.tell();
+        gateway.service.ready(&gateway.observatory.health().to_string());
         drop(steered);
         release_memory(); // of the file and what was made of it
         let routes = gateway.engine.routes().count();
@@ -163,6 +168,7 @@ impl Gateway {
                     self.engine.collect();
                     self.engine.expire(Moment::now());
                     self.tell();
+                    self.service.alive(&self.observatory.health().to_string());
                     if let Some(worker) = self.crew.casualty() {
                         return Err(RunError::WorkerDied(worker));
                     }
@@ -196,11 +202,12 @@ impl Gateway {
     /// Brings what is told up to date.
     pub(super) fn tell(&self) {
         let status = self.engine.status();
-        self.observatory.update(|slow| slow.status = status);
+        self.observatory.update(|slow| (slow.status, slow.tended) = (status, Some(Moment::now())));
     }
 
     /// Leaves interfaces as they were found, then lets workers send what they have.
     fn stop(self) {
+        self.service.stopping();
         self.observatory.update(|slow| slow.ready = false);
         self.observatory.programs().clear();
         self.crew.dismiss();
