@@ -2,13 +2,17 @@
 
 pub mod compile;
 pub mod engine;
+pub mod herald;
 pub mod keeper;
 pub mod pmtu;
 pub mod rib;
 mod shared;
 pub mod source;
+pub mod targets;
 
 use core::net::IpAddr;
+
+pub use targets::Targets;
 
 use crate::tables::{OverlayId, PortId};
 use crate::wire::{Mac, Prefix};
