@@ -26,6 +26,7 @@ use crate::tables::TablesWriter;
 use crate::tables::handover;
 use crate::telemetry::http;
 use crate::telemetry::metrics::Observatory;
+use crate::telemetry::service::Service;
 use crate::wire::Prefix;
 
 /// How long a start, and a reload, waits for new neighbours to answer before it goes on all the same.
@@ -44,6 +45,8 @@ pub(super) struct Gateway {
     pub(super) sources: Sources,
     pub(super) heralds: Heralds,
     shelf: Shelf,
+    /// Is told how it goes.
+    pub(super) service: Service,
     /// Hears what routers say of packets that were too big.
     ears: Ears,
     crew: Crew,
@@ -139,9 +142,11 @@ impl Gateway {
         if let Some(listener) = listener {
             tokio::spawn(http::serve(listener, observatory.clone()));
         }
+        let service = Service::of_environment();
         let shelf = Shelf::new(config.state.clone());
         let heralds = Heralds::default();
-        let mut gateway = Self { config, engine, observatory, coming: None, sources, heralds, shelf, ears, crew };
+        let mut gateway =
+            Self { config, engine, observatory, coming: None, sources, heralds, shelf, service, ears, crew };
         let steered = Steered::of(&gateway.config, gateway.engine.routes());
         // workers know the way before anything is steered to them
         gateway.await_adoption();
@@ -152,6 +157,7 @@ impl Gateway {
         gateway.sources.follow(&gateway.config, &learners);
         gateway.heralds.follow(&gateway.config);
         gateway.tell();
+        gateway.service.ready(&gateway.observatory.health().to_string());
         drop(steered);
         release_memory(); // of the file and what was made of it
         let routes = gateway.engine.routes().count();
@@ -193,6 +199,7 @@ impl Gateway {
                     self.engine.collect();
                     self.engine.expire(Moment::now());
                     self.tell();
+                    self.service.alive(&self.observatory.health().to_string());
                     if let Some(worker) = self.crew.casualty() {
                         return Err(RunError::WorkerDied(worker));
                     }
@@ -255,11 +262,12 @@ impl Gateway {
     /// Brings what is told up to date.
     pub(super) fn tell(&self) {
         let status = self.engine.status();
-        self.observatory.update(|slow| slow.status = status);
+        self.observatory.update(|slow| (slow.status, slow.tended) = (status, Some(Moment::now())));
     }
 
     /// Leaves interfaces as they were found, then lets workers send what they have.
     fn stop(self) {
+        self.service.stopping();
         self.observatory.update(|slow| slow.ready = false);
         self.observatory.programs().clear();
         self.crew.dismiss();
