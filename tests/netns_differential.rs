@@ -262,6 +262,8 @@ fn tried(underlay: Family) {
     let shape = Shape { underlay, dual_stack: true, ..Shape::default() };
     let Some(kernel) = Net::shaped("diffkernel", shape) else { return };
     kernel.t.kernel_gateway().unwrap();
+    // pieces whose others never come wait half a minute; without room for more, the kernel stops to put any together
+    kernel.t.gateway.sysctl("net.ipv4.ipfrag_high_thresh", &(256 << 20).to_string()).unwrap();
     let mut net = Net::shaped("diffours", shape).expect("the other one was made");
     // the kernel asks nobody whose address a pod speaks from
     net.edit("udp_port = 8472", "udp_port = 8472\nsource_check = false");
