@@ -2,14 +2,20 @@
 
 pub mod compile;
 pub mod engine;
+pub mod etcd;
 pub mod herald;
 pub mod keeper;
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;
 pub mod pmtu;
 pub mod rib;
 mod shared;
 pub mod source;
+pub mod targets;
 
 use core::net::IpAddr;
+
+pub use targets::Targets;
 
 use crate::tables::{OverlayId, PortId};
 use crate::wire::{Mac, Prefix};
