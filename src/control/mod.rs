@@ -4,6 +4,7 @@ pub mod compile;
 pub mod engine;
 pub mod herald;
 pub mod keeper;
+pub mod netlink;
 pub mod pmtu;
 pub mod rib;
 mod shared;

@@ -7,9 +7,11 @@
 //! | `refusal` | why something it says is not taken |
 //! | `driver` | keeps a source going: again after every failure, with growing pauses |
 //! | `file` | the config file as a source |
+//! | `kernel` | the kernel's own tables: routes by a VXLAN device |
 
 pub mod driver;
 pub mod file;
+pub mod kernel;
 pub mod news;
 pub mod refusal;
 

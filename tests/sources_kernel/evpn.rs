@@ -1,0 +1,155 @@
+//! FRR's EVPN programs the device, between two namespaces: prefixes (type 5) by a layer 3 segment, hosts (type 2) by one
+//! of layer 2.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use selvedge::lab::traffic::ping;
+use selvedge::lab::{Lab, Namespace, Process};
+use tempfile::TempDir;
+
+use super::followed::{Followed, inside, options, way};
+use super::{root, run_all};
+
+/// BGP sessions come up within some seconds.
+const CONVERGED: Duration = Duration::from_secs(20);
+
+/// A router of the fabric: what makes two of them differ is one number, 1 or 2.
+struct Router {
+    ns: Namespace,
+    number: u8,
+    daemons: Vec<Process>,
+    _room: TempDir,
+}
+
+impl Drop for Router {
+    fn drop(&mut self) {
+        for daemon in &mut self.daemons {
+            let _ = daemon.stop(Duration::from_secs(1));
+        }
+    }
+}
+
+/// Segment 100 carries routed packets by bridge br100, segment 10 frames of the hosts on bridge br10.
+fn devices(ns: &Namespace, n: u8) {
+    ns.run(|| {
+        run_all(&[&format!("ip addr add 192.0.2.{n}/24 dev up0"), "ip link set up0 up"]);
+        for vni in [100, 10] {
+            run_all(&[
+                &format!("ip link add br{vni} type bridge"),
+                &format!("ip link set br{vni} addrgenmode none address 02:00:00:00:{vni:02}:0{n}", vni = vni % 100),
+                &format!("ip link add vxlan{vni} type vxlan id {vni} local 192.0.2.{n} dstport 4789 nolearning"),
+                &format!("ip link set vxlan{vni} addrgenmode none master br{vni}"),
+                &format!("ip link set br{vni} up"),
+                &format!("ip link set vxlan{vni} up"),
+            ]);
+        }
+        run_all(&[
+            &format!("ip addr add 10.245.0.{n}/24 dev br10"),
+            "ip link add pods type veth peer name pods-end",
+            "ip link set pods up",
+            "ip link set pods-end up",
+            &format!("ip addr add 10.244.{n}.1/24 dev pods"),
+        ]);
+    })
+    .unwrap();
+}
+
+impl Router {
+    fn start(ns: Namespace, number: u8) -> Self {
+        devices(&ns, number);
+        let room = tempfile::Builder::new().prefix("frr").tempdir().unwrap();
+        // the daemons give up root for a user of their own
+        let chown = Command::new("chown").arg("frr").arg(room.path()).status().unwrap();
+        assert!(chown.success(), "the package frr is installed");
+        let other = 3 - number;
+        let zebra = format!("hostname r{number}\nvni 100\n");
+        let bgp = format!(
+            "router bgp 6500{number}\n bgp router-id 192.0.2.{number}\n no bgp ebgp-requires-policy\n \
+             no bgp default ipv4-unicast\n timers bgp 1 3\n neighbor 192.0.2.{other} remote-as 6500{other}\n \
+             neighbor 192.0.2.{other} timers connect 1\n address-family ipv4 unicast\n  network 10.244.{number}.0/24\n \
+             exit-address-family\n address-family l2vpn evpn\n  neighbor 192.0.2.{other} activate\n  \
+             advertise-all-vni\n  advertise ipv4 unicast\n exit-address-family\n"
+        );
+        let mut router = Self { ns, number, daemons: Vec::new(), _room: room };
+        router.daemon("zebra", &zebra);
+        let socket = router.room().join("zserv.api");
+        for _ in 0..200 {
+            if socket.exists() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        router.daemon("bgpd", &bgp);
+        router
+    }
+
+    fn room(&self) -> &Path {
+        self._room.path()
+    }
+
+    /// Starts a daemon with files and sockets of its own.
+    fn daemon(&mut self, name: &str, config: &str) {
+        let at = |file: &str| self.room().join(file);
+        let config_file = at(&format!("{name}.conf"));
+        fs::write(&config_file, config).unwrap();
+        let mut command = Command::new(format!("/usr/lib/frr/{name}"));
+        command.arg("-f").arg(config_file).arg("-i").arg(at(&format!("{name}.pid"))).arg("-z").arg(at("zserv.api"));
+        command.arg("--vty_socket").arg(self.room()).args(["-P", "0"]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let process = self.ns.spawn(command).unwrap();
+        self.daemons.push(process);
+    }
+
+    /// A host on the router's own segment, known by its MAC address.
+    fn host(&self, pod: &Namespace) {
+        let n = self.number;
+        self.ns
+            .run(|| {
+                run_all(&[
+                    &format!("ip link add host0 type veth peer name eth0 netns {}", pod.name()),
+                    "ip link set host0 addrgenmode none master br10",
+                    "ip link set host0 up",
+                ]);
+            })
+            .unwrap();
+        pod.run(|| {
+            run_all(&[
+                "ip link set eth0 address 02:00:00:00:00:99",
+                &format!("ip addr add 10.245.0.{n}9/24 dev eth0"),
+                "ip link set eth0 up",
+            ]);
+        })
+        .unwrap();
+        let seen = ping(&self.ns, [10, 245, 0, 10 * n + 9], 3, 56).unwrap();
+        assert!(seen.received > 0, "{seen:?}");
+    }
+}
+
+#[test]
+fn what_frr_learns_by_evpn_is_followed() {
+    if !root() {
+        return;
+    }
+    let lab = Lab::new("kevpn").unwrap();
+    let [a, b, pod] = ["a", "b", "pod"].map(|name| lab.namespace(name).unwrap());
+    a.run(|| run_all(&[&format!("ip link add up0 type veth peer name up0 netns {}", b.name())])).unwrap();
+    let _near = Router::start(a.clone(), 1);
+    let far = Router::start(b.clone(), 2);
+    far.host(&pod);
+    inside(&a, async || {
+        let mut prefixes = Followed::start(options("vxlan100", 100, 4789)).await;
+        let mut hosts = Followed::start(options("vxlan10", 10, 4789)).await;
+        let (prefix, host) = ("10.244.2.0/24 dev vxlan100", "10.245.0.29 dev vxlan10");
+        let router = way("192.0.2.2", "02:00:00:00:00:02");
+        prefixes.until("a prefix (type 5)", CONVERGED, |s| s.ways(prefix) == [router]).await;
+        let itself = way("192.0.2.2", "02:00:00:00:00:99");
+        hosts.until("a host (type 2)", CONVERGED, |s| s.ways(host) == [itself]).await;
+        b.run(|| run_all(&["ip addr del 10.244.2.1/24 dev pods"])).unwrap();
+        prefixes.until("it is withdrawn", CONVERGED, |s| s.object(prefix).is_none()).await;
+        b.run(|| run_all(&["ip addr add 10.244.2.1/24 dev pods"])).unwrap();
+        prefixes.until("it is back", CONVERGED, |s| s.ways(prefix) == [router]).await;
+    });
+}
