@@ -9,6 +9,7 @@ pub mod pmtu;
 pub mod rib;
 mod shared;
 pub mod source;
+pub mod watch;
 
 use core::net::IpAddr;
 

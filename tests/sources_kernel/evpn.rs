@@ -10,7 +10,7 @@ use selvedge::lab::traffic::ping;
 use selvedge::lab::{Lab, Namespace, Process};
 use tempfile::TempDir;
 
-use super::followed::{Followed, inside, options, way};
+use super::followed::{Followed, device, inside, way};
 use super::{root, run_all};
 
 /// BGP sessions come up within some seconds.
@@ -36,10 +36,10 @@ impl Drop for Router {
 fn devices(ns: &Namespace, n: u8) {
     ns.run(|| {
         run_all(&[&format!("ip addr add 192.0.2.{n}/24 dev up0"), "ip link set up0 up"]);
-        for vni in [100, 10] {
+        for (vni, mac) in [(100, "02:00:00:00:00"), (10, "02:00:00:00:10")] {
             run_all(&[
                 &format!("ip link add br{vni} type bridge"),
-                &format!("ip link set br{vni} addrgenmode none address 02:00:00:00:{vni:02}:0{n}", vni = vni % 100),
+                &format!("ip link set br{vni} addrgenmode none address {mac}:0{n}"),
                 &format!("ip link add vxlan{vni} type vxlan id {vni} local 192.0.2.{n} dstport 4789 nolearning"),
                 &format!("ip link set vxlan{vni} addrgenmode none master br{vni}"),
                 &format!("ip link set br{vni} up"),
@@ -140,8 +140,8 @@ fn what_frr_learns_by_evpn_is_followed() {
     let far = Router::start(b.clone(), 2);
     far.host(&pod);
     inside(&a, async || {
-        let mut prefixes = Followed::start(options("vxlan100", 100, 4789)).await;
-        let mut hosts = Followed::start(options("vxlan10", 10, 4789)).await;
+        let mut prefixes = Followed::start(&device("vxlan100", 100, 4789)).await;
+        let mut hosts = Followed::start(&device("vxlan10", 10, 4789)).await;
         let (prefix, host) = ("10.244.2.0/24 dev vxlan100", "10.245.0.29 dev vxlan10");
         let router = way("192.0.2.2", "02:00:00:00:00:02");
         prefixes.until("a prefix (type 5)", CONVERGED, |s| s.ways(prefix) == [router]).await;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use selvedge::control::source::driver::drive;
-use selvedge::control::source::kernel::{Kernel, MAIN_TABLE, Options, RECEIVE_BUFFER};
+use selvedge::control::source::kernel::{Kernel, MAIN_TABLE, Options, RECEIVE_BUFFER, Segment};
 use selvedge::control::source::news::Ears;
 use selvedge::control::source::{Key, News, Object, SourceId, Told};
 use selvedge::lab::Namespace;
@@ -17,15 +17,10 @@ pub(crate) fn inside(ns: &Namespace, test: impl AsyncFnOnce() + Send) {
     ns.run(|| tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test())).unwrap();
 }
 
-pub(crate) fn options(device: &str, vni: u32, udp_port: u16) -> Options {
-    Options {
-        device: device.to_owned(),
-        table: MAIN_TABLE,
-        vni: Vni::new(vni).unwrap(),
-        udp_port,
-        local: [192, 0, 2, 1].into(),
-        receive_buffer: RECEIVE_BUFFER,
-    }
+/// A device, and the segment that is expected of it.
+pub(crate) fn device(name: &str, vni: u32, udp_port: u16) -> (Options, Segment) {
+    let segment = Segment { vni: Vni::new(vni).unwrap(), udp_port, local: [192, 0, 2, 1].into() };
+    (Options { device: name.to_owned(), table: MAIN_TABLE }, segment)
 }
 
 /// A VTEP and its MAC address.
@@ -51,9 +46,15 @@ impl Drop for Followed {
 }
 
 impl Followed {
-    pub(crate) async fn start(options: Options) -> Self {
+    pub(crate) async fn start(device: &(Options, Segment)) -> Self {
+        Self::start_with(device, RECEIVE_BUFFER).await
+    }
+
+    /// With a receive buffer of so many bytes.
+    pub(crate) async fn start_with((options, segment): &(Options, Segment), buffer: usize) -> Self {
         let (told, ears) = Told::channel(SourceId(1));
-        let task = tokio::spawn(drive(Kernel::new(options), told));
+        let kernel = Kernel::new(options.clone(), *segment).with_receive_buffer(buffer);
+        let task = tokio::spawn(drive(kernel, told));
         let (objects, losses) = (BTreeMap::new(), Vec::new());
         let mut followed = Self { task, ears, objects, named: None, lists: 0, losses };
         followed.until("the first list", Duration::from_secs(2), |s| s.lists == 1).await;
@@ -61,8 +62,8 @@ impl Followed {
     }
 
     /// What a source that starts now lists.
-    pub(crate) async fn fresh(options: Options) -> BTreeMap<Key, Object> {
-        Self::start(options).await.picture()
+    pub(crate) async fn fresh(device: &(Options, Segment)) -> BTreeMap<Key, Object> {
+        Self::start(device).await.picture()
     }
 
     /// Listens until something holds.

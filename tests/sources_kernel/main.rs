@@ -10,7 +10,7 @@ mod followed;
 use std::process::Command;
 use std::time::Duration;
 
-use followed::{Followed, inside, options, way};
+use followed::{Followed, device, inside, way};
 use root::root;
 use selvedge::lab::{Lab, Namespace};
 
@@ -36,6 +36,8 @@ fn flannel(test: &str) -> Option<(Lab, Namespace)> {
     }
     let lab = Lab::new(test).unwrap();
     let ns = lab.namespace("gw").unwrap();
+    ns.sysctl("net.ipv6.conf.all.disable_ipv6", "0").unwrap();
+    ns.sysctl("net.ipv6.conf.default.disable_ipv6", "0").unwrap();
     ns.run(|| {
         run_all(&[
             "ip link add up0 type veth peer name up1",
@@ -43,13 +45,13 @@ fn flannel(test: &str) -> Option<(Lab, Namespace)> {
             "ip link set up0 up",
             "ip link set up1 up",
         ]);
-        device();
+        make_device();
     })
     .unwrap();
     Some((lab, ns))
 }
 
-fn device() {
+fn make_device() {
     run_all(&[
         "ip link add flannel.1 type vxlan id 1 local 192.0.2.1 dstport 8472 nolearning",
         "ip addr add 10.244.0.0/32 dev flannel.1",
@@ -72,7 +74,7 @@ fn nodes_that_flanneld_programs_are_followed() {
     let Some((_lab, ns)) = flannel("kflannel") else { return };
     node_in(&ns, "10.244.1.0", "192.0.2.11", ONE);
     inside(&ns, async || {
-        let mut source = Followed::start(options("flannel.1", 1, 8472)).await;
+        let mut source = Followed::start(&device("flannel.1", 1, 8472)).await;
         let first = "10.244.1.0/24 dev flannel.1";
         source.until("what is there", SOON, |s| s.ways(first) == [way("192.0.2.11", ONE)]).await;
         node("10.244.2.0", "192.0.2.12", TWO);
@@ -107,7 +109,7 @@ fn equal_ways_come_as_routes_and_as_next_hop_objects() {
     node_in(&ns, "10.244.1.0", "192.0.2.11", ONE);
     node_in(&ns, "10.244.2.0", "192.0.2.12", TWO);
     inside(&ns, async || {
-        let mut source = Followed::start(options("flannel.1", 1, 8472)).await;
+        let mut source = Followed::start(&device("flannel.1", 1, 8472)).await;
         let (one, two) = (way("192.0.2.11", ONE), way("192.0.2.12", TWO));
         let (a, b) = ("nexthop via 10.244.1.0 dev flannel.1 onlink", "nexthop via 10.244.2.0 dev flannel.1 onlink");
         run(&format!("ip route add 10.250.1.0/24 {a} {b}"));
@@ -154,7 +156,7 @@ fn equal_ways_come_as_routes_and_as_next_hop_objects() {
         run("ip -6 route del fd00:250::/64 via fd00:244:1:: dev flannel.1");
         source.until("one of them", SOON, |s| s.ways(route) == [two]).await;
         assert_eq!(source.lists(), 1, "all of it was heard");
-        let listed = Followed::fresh(options("flannel.1", 1, 8472)).await;
+        let listed = Followed::fresh(&device("flannel.1", 1, 8472)).await;
         assert_eq!(source.picture(), listed, "what was heard is what there is");
     });
 }
@@ -163,9 +165,7 @@ fn equal_ways_come_as_routes_and_as_next_hop_objects() {
 fn after_an_overrun_the_picture_is_that_of_a_fresh_listing() {
     let Some((_lab, ns)) = flannel("koverrun") else { return };
     inside(&ns, async || {
-        let small =
-            selvedge::control::source::kernel::Options { receive_buffer: 4096, ..options("flannel.1", 1, 8472) };
-        let mut source = Followed::start(small).await;
+        let mut source = Followed::start_with(&device("flannel.1", 1, 8472), 4096).await;
         source.until("an empty list", SOON, |s| s.lists() == 1).await;
         let dir = tempfile::tempdir().unwrap();
         let (mut fdb, mut ip) = (String::new(), String::new());
@@ -192,7 +192,7 @@ fn after_an_overrun_the_picture_is_that_of_a_fresh_listing() {
         run(&format!("ip -batch {}", dir.path().join("ip").display()));
         let there = 2000 - 2000usize.div_ceil(3);
         source.until("all routes", 5 * SOON, |s| s.lists() > 1 && s.keys().len() == there).await;
-        let listed = Followed::fresh(options("flannel.1", 1, 8472)).await;
+        let listed = Followed::fresh(&device("flannel.1", 1, 8472)).await;
         assert_eq!(source.picture(), listed);
         assert_eq!(source.ways("10.1.10.0/24 dev flannel.1"), [way("192.0.2.222", "02:00:00:01:00:0a")]);
     });
@@ -205,12 +205,12 @@ fn a_device_that_goes_takes_nothing_with_it_and_is_listed_when_it_is_back() {
         node_in(&ns, &format!("10.244.{third}.0"), &format!("192.0.2.1{third}"), mac);
     }
     inside(&ns, async || {
-        let mut source = Followed::start(options("flannel.1", 1, 8472)).await;
+        let mut source = Followed::start(&device("flannel.1", 1, 8472)).await;
         source.until("both nodes", SOON, |s| s.keys().len() == 2).await;
         run("ip link del flannel.1");
         source.until("it is lost", SOON, |s| s.lost("there is no interface flannel.1")).await;
         assert_eq!((source.keys().len(), source.lists()), (2, 1), "what it said stays");
-        device();
+        make_device();
         node("10.244.2.0", "192.0.2.12", TWO);
         source.until("another device of that name", 3 * SOON, |s| s.keys() == ["10.244.2.0/24 dev flannel.1"]).await;
         run("ip link set flannel.1 down");
@@ -218,7 +218,7 @@ fn a_device_that_goes_takes_nothing_with_it_and_is_listed_when_it_is_back() {
         assert_eq!(source.keys().len(), 1);
         run("ip link set flannel.1 up");
         source.until("it is up, without its routes", 3 * SOON, |s| s.keys().is_empty()).await;
-        run_all(&["ip link del flannel.1", "ip link add flannel.1 type dummy", "ip link set flannel.1 up"]);
+        run_all(&["ip link del flannel.1", "ip link add flannel.1 type bridge", "ip link set flannel.1 up"]);
         source.until("it is something else", 3 * SOON, |s| s.lost("flannel.1 is no VXLAN device")).await;
     });
 }
@@ -228,7 +228,7 @@ fn a_device_of_another_segment_is_named() {
     let Some((_lab, ns)) = flannel("ksegment") else { return };
     node_in(&ns, "10.244.1.0", "192.0.2.11", ONE);
     inside(&ns, async || {
-        let mut source = Followed::start(options("flannel.1", 2, 8472)).await;
+        let mut source = Followed::start(&device("flannel.1", 2, 8472)).await;
         source.until("a list", SOON, |s| s.keys() == ["dev flannel.1"]).await;
         let fault = source.object("dev flannel.1").unwrap().faults[0].to_string();
         assert_eq!(fault, "other_segment: the device has VNI 1, the overlay 2");

@@ -7,8 +7,10 @@
 //! | `refusal` | why something it says is not taken |
 //! | `driver` | keeps a source going: again after every failure, with growing pauses |
 //! | `file` | the config file as a source |
+//! | `directory` | a directory of files |
 //! | `kernel` | the kernel's own tables: routes by a VXLAN device |
 
+pub mod directory;
 pub mod driver;
 pub mod file;
 pub mod kernel;

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::super::super::netlink::{Answered, AskError, Asker, Drained, Group, Listener, Message, SocketError};
 use super::mirror::Mirror;
-use super::{Options, ask, fact};
+use super::{Options, RECEIVE_BUFFER, Segment, ask, fact};
 use crate::control::source::{News, Source, Told};
 
 /// What is heard of.
@@ -82,14 +82,21 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Kernel {
     options: Options,
+    segment: Segment,
+    receive_buffer: usize,
     /// The device was not there when it was looked for last.
     missing: bool,
 }
 
 impl Kernel {
     /// A source that mirrors a device of the network namespace that it is followed in.
-    pub fn new(options: Options) -> Self {
-        Self { options, missing: false }
+    pub fn new(options: Options, segment: Segment) -> Self {
+        Self { options, segment, receive_buffer: RECEIVE_BUFFER, missing: false }
+    }
+
+    /// With another receive buffer, in bytes; when it overruns, everything is listed anew.
+    pub fn with_receive_buffer(self, receive_buffer: usize) -> Self {
+        Self { receive_buffer, ..self }
     }
 }
 
@@ -97,8 +104,8 @@ impl Source for Kernel {
     type Error = Error;
 
     async fn follow(&mut self, told: &Told) -> Result<Infallible, Error> {
-        let listener = Listener::subscribe(&GROUPS, self.options.receive_buffer)?;
-        let lister = Lister::open(self.options.clone())?;
+        let listener = Listener::subscribe(&GROUPS, self.receive_buffer)?;
+        let lister = Lister::open(self.options.clone(), self.segment)?;
         let mut following = Following { listener, lister: Some(lister), table: self.options.table };
         if self.missing {
             following.until_there().await?;
@@ -280,11 +287,12 @@ impl Following {
 struct Lister {
     asker: Asker,
     options: Options,
+    segment: Segment,
 }
 
 impl Lister {
-    fn open(options: Options) -> Result<Self, Error> {
-        Ok(Self { asker: Asker::open()?.strict()?, options })
+    fn open(options: Options, segment: Segment) -> Result<Self, Error> {
+        Ok(Self { asker: Asker::open()?.strict()?, options, segment })
     }
 
     /// Whether the device is there and up.
@@ -293,7 +301,7 @@ impl Lister {
         let device = &self.options.device;
         let asked = self.asker.ask(ask::link(device), |message| facts.extend(fact::decode(message, 0).ok().flatten()));
         match asked {
-            Ok(_) => self.judge(&Mirror::new(self.options.clone(), facts)),
+            Ok(_) => self.judge(&Mirror::new(self.options.clone(), self.segment, facts)),
             Err(e) if e.refusal() == Some(libc::ENODEV) => Err(Error::NoDevice(device.clone())),
             Err(source) => Err(Error::List { what: "links", source }),
         }
@@ -326,7 +334,7 @@ impl Lister {
             self.list_some(neighbours, || ask::neighbours(family), &mut facts, &[libc::EOPNOTSUPP])?;
             self.list_some(routes, || ask::routes(family, table), &mut facts, &[libc::EOPNOTSUPP, libc::ENOENT])?;
         }
-        let mirror = Mirror::new(self.options.clone(), facts);
+        let mirror = Mirror::new(self.options.clone(), self.segment, facts);
         self.judge(&mirror)?;
         Ok(mirror)
     }

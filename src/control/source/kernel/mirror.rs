@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::Options;
 use super::fact::{At, Fact, Kind, Link, Nexthop, Place, Remote, Route, Vxlan, Way};
 use super::resolve::{Answer, Fate, Subject, resolve};
 use super::routes::Routes;
+use super::{Options, Segment};
 #[cfg(test)]
 use crate::control::source::Key;
 use crate::control::source::{Fault, News, Object, Refusal};
@@ -25,7 +25,8 @@ pub(super) enum Lane {
 /// What the kernel's tables say, as far as it may matter.
 #[derive(Clone, Debug)]
 pub(super) struct Tables {
-    pub(super) options: Options,
+    options: Options,
+    pub(super) segment: Segment,
     links: HashMap<u32, Link>,
     /// Interfaces whose next hops may be behind the device.
     pub(super) lanes: BTreeMap<u32, Lane>,
@@ -132,9 +133,10 @@ pub(super) struct Mirror {
 
 impl Mirror {
     /// A mirror of what a listing said, of which nothing was told.
-    pub(super) fn new(options: Options, listing: Vec<Fact>) -> Self {
+    pub(super) fn new(options: Options, segment: Segment, listing: Vec<Fact>) -> Self {
         let tables = Tables {
             options,
+            segment,
             links: HashMap::new(),
             lanes: BTreeMap::new(),
             neighbours: HashMap::new(),
@@ -177,7 +179,7 @@ impl Mirror {
     pub(super) fn device(&self) -> (Option<Object>, bool) {
         let tables = &self.tables;
         let Some((link, vxlan)) = tables.link() else { return (None, true) };
-        let wanted = &tables.options;
+        let wanted = &tables.segment;
         let differs = |what: &str, has: String, wanted: String| {
             Fault::new(Refusal::OtherSegment, format!("the device has {what} {has}, the overlay {wanted}"))
         };

@@ -34,26 +34,28 @@ use crate::wire::Vni;
 
 pub use follow::{Error, Kernel};
 
-/// What to mirror, and what the overlay expects of it.
+/// What to mirror.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Options {
     /// Name of the VXLAN device.
     pub device: String,
     /// The routing table; [`MAIN_TABLE`] unless the device belongs to a VRF.
     pub table: u32,
-    /// The overlay's network identifier.
+}
+
+/// What the overlay expects of the device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Segment {
+    /// Network identifier.
     pub vni: Vni,
-    /// The overlay's UDP port.
+    /// UDP port.
     pub udp_port: u16,
-    /// Our VTEP address in the overlay. VTEPs are of its family.
+    /// Our VTEP address. The others are of its family.
     pub local: IpAddr,
-    /// Receive buffer for the kernel's announcements, in bytes. One takes about 1 KiB of it; when it overruns, everything
-    /// is listed anew.
-    pub receive_buffer: usize,
 }
 
 /// The routing table `main` (RT_TABLE_MAIN).
 pub const MAIN_TABLE: u32 = libc::RT_TABLE_MAIN as u32;
 
-/// A receive buffer for bursts of some ten thousand announcements, in bytes.
+/// Receive buffer for the kernel's announcements unless another is asked for, in bytes. One takes about 1 KiB of it.
 pub const RECEIVE_BUFFER: usize = 16 << 20;

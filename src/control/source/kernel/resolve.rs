@@ -195,7 +195,7 @@ impl<'a> Look<'a> {
 
     /// The VTEPs that an entry of the forwarding table names.
     fn vteps(&mut self, mac: Mac, remote: Remote) -> Result<Vec<IpAddr>, Fault> {
-        let wanted = &self.tables.options;
+        let wanted = &self.tables.segment;
         let vteps: Vec<IpAddr> = match remote {
             Remote::Vtep { vni: Some(vni), .. } if vni != wanted.vni.get() => {
                 return Err(other(format!("frames for {mac} go out with VNI {vni}, not the overlay's {}", wanted.vni)));

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::fact::{At, Fact, Hop, Kind, Link, Nexthop, Place, Remote, Route, Vxlan, Way};
 use super::mirror::Mirror;
-use super::{MAIN_TABLE, Options, RECEIVE_BUFFER};
+use super::{MAIN_TABLE, Options, Segment};
 use crate::control::source::{Claim, Key, News, Object, Refusal};
 use crate::wire::{Mac, Prefix, Vni};
 
@@ -15,15 +15,10 @@ const VXLAN: u32 = 3;
 const BRIDGE: u32 = 4;
 const VLAN: u32 = 5;
 
-fn options() -> Options {
-    Options {
-        device: "vxlan7".to_owned(),
-        table: MAIN_TABLE,
-        vni: Vni::new(7).unwrap(),
-        udp_port: 4789,
-        local: [192, 0, 2, 1].into(),
-        receive_buffer: RECEIVE_BUFFER,
-    }
+fn mirror(listing: Vec<Fact>) -> Mirror {
+    let options = Options { device: "vxlan7".to_owned(), table: MAIN_TABLE };
+    let segment = Segment { vni: Vni::new(7).unwrap(), udp_port: 4789, local: [192, 0, 2, 1].into() };
+    Mirror::new(options, segment, listing)
 }
 
 fn link(ifindex: u32, name: &str, kind: Kind) -> Link {
@@ -90,7 +85,7 @@ struct Listener {
 impl Listener {
     fn new(facts: impl IntoIterator<Item = Fact>) -> Self {
         let listing = links().into_iter().chain(facts).collect();
-        let mut listener = Self { mirror: Mirror::new(options(), listing), objects: BTreeMap::new() };
+        let mut listener = Self { mirror: mirror(listing), objects: BTreeMap::new() };
         listener.settle();
         listener
     }
@@ -307,7 +302,7 @@ fn a_device_of_another_segment_is_told_of_and_why() {
     let device = |vxlan: Vxlan| {
         let mut links = links();
         links[1] = Fact::Link(link(VXLAN, "vxlan7", Kind::Vxlan(vxlan)));
-        let (object, apart) = Mirror::new(options(), links).device();
+        let (object, apart) = mirror(links).device();
         (object.map(|o| o.faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")), apart)
     };
     assert_eq!(device(vxlan()), (None, false));
