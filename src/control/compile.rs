@@ -3,9 +3,9 @@
 use core::net::{IpAddr, Ipv4Addr};
 use std::collections::HashMap;
 
-use super::Target;
 use super::keeper::{Hop, HopKey, HopState, Unready};
 use super::rib::Outcome;
+use super::{Target, Targets};
 use crate::tables::{
     Action, Dscp, HopId, NextHop, OuterHeader, Overlay, OverlayId, Peer, PeerId, PortId, TablesWriter, Way,
 };
@@ -105,7 +105,9 @@ impl Compiler {
 
     /// Follows a change of the RIB. `state` answers for next hops.
     pub fn follow(&mut self, outcome: &Outcome, state: &dyn Fn(&HopKey) -> HopState) {
-        match outcome.after {
+        // one of several must do as long as the tables know no more
+        let first = |targets: &Targets| targets.all().first().copied();
+        match outcome.after.as_ref().and_then(first) {
             Some(target) => {
                 let action = self.acquire(target, state);
                 self.writer.set_route(outcome.prefix, action);
@@ -114,7 +116,7 @@ impl Compiler {
             None if self.is_own(&outcome.prefix) => self.writer.set_route(outcome.prefix, Action::Local),
             None => self.writer.remove_route(&outcome.prefix),
         }
-        if let Some(target) = outcome.before {
+        if let Some(target) = outcome.before.as_ref().and_then(first) {
             self.release(target);
         }
     }
@@ -334,6 +336,7 @@ mod tests {
             HopKey::Routed { .. } => hop(5, 1),
             HopKey::Attached { ifindex, .. } => hop(*ifindex, 2),
         };
+        let [before, after] = [before, after].map(|target| target.map(Targets::from));
         c.follow(&Outcome { prefix: prefix.parse().unwrap(), before, after }, &state);
     }
 

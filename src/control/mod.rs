@@ -2,6 +2,7 @@
 
 pub mod compile;
 pub mod engine;
+pub mod etcd;
 pub mod herald;
 pub mod keeper;
 pub mod netlink;
@@ -9,9 +10,12 @@ pub mod pmtu;
 pub mod rib;
 mod shared;
 pub mod source;
+pub mod targets;
 pub mod watch;
 
 use core::net::IpAddr;
+
+pub use targets::Targets;
 
 use crate::tables::{OverlayId, PortId};
 use crate::wire::{Mac, Prefix};

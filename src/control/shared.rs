@@ -20,7 +20,7 @@ impl<T> Default for Shared<T> {
     }
 }
 
-impl<T: Copy + Eq + Hash> Shared<T> {
+impl<T: Clone + Eq + Hash> Shared<T> {
     /// The number of a value, for one more to have.
     pub(super) fn acquire(&mut self, value: T) -> u32 {
         if let Some(&number) = self.numbers.get(&value) {
@@ -29,11 +29,11 @@ impl<T: Copy + Eq + Hash> Shared<T> {
         }
         let number = match self.free.pop() {
             Some(number) => {
-                self.values[number as usize] = (value, 1);
+                self.values[number as usize] = (value.clone(), 1);
                 number
             }
             None => {
-                self.values.push((value, 1));
+                self.values.push((value.clone(), 1));
                 (self.values.len() - 1) as u32 // each takes more than 4 GiB / 2³² of memory
             }
         };

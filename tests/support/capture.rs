@@ -45,16 +45,21 @@ impl Capture {
 }
 
 /// The fields asked of tshark, in order. Those of an outer and an inner header come as a list.
-const FIELDS: [&str; 27] = [
+const FIELDS: [&str; 33] = [
     "frame.number",
     "frame.len",
     "eth.src",
     "eth.dst",
     "eth.type",
+    "ipv6.src",
+    "ipv6.dst",
+    "ipv6.hlim",
     "ipv6.nxt",
+    "ipv6.tclass.ecn",
     "ip.src",
     "ip.dst",
     "ip.ttl",
+    "ip.dsfield.ecn",
     "ip.flags.df",
     "ip.flags.mf",
     "ip.frag_offset",
@@ -72,6 +77,7 @@ const FIELDS: [&str; 27] = [
     "icmpv6.checksum.status",
     "vxlan.vni",
     "vxlan.flags",
+    "vxlan.gbp",
     "_ws.malformed",
 ];
 
@@ -130,8 +136,8 @@ impl Frame {
     }
 }
 
-/// The ephemeral ports of hosts whose packets are recorded: apart from 49152 and above, the outer source ports.
-pub(crate) const EPHEMERAL: &str = "32768 49151";
+/// The ephemeral ports of hosts whose packets are recorded: apart from the outer source ports of every VTEP.
+pub(crate) const EPHEMERAL: &str = "20000 32767";
 
 /// Where VXLAN packets of the tests are sent to.
 const VXLAN_PORTS: [u16; 3] = [4789, 8472, 14_789];
@@ -144,7 +150,7 @@ pub(crate) fn read(file: &Path) -> Vec<Frame> {
     for port in VXLAN_PORTS {
         command.arg("-d").arg(format!("udp.port=={port},vxlan"));
     }
-    for bytes in ["udp.port==32768-49151,data", "tcp.port==32768-49151,data", "udp.port==5555,data"] {
+    for bytes in ["udp.port==20000-32767,data", "tcp.port==20000-32767,data", "udp.port==5555,data"] {
         command.args(["-d", bytes]);
     }
     for protocol in ["ip", "udp", "tcp"] {

@@ -1,12 +1,7 @@
 //! Open vSwitch's userspace data path over AF_XDP: the same gateway as flows of an OpenFlow table.
 
 use std::fmt::Write;
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
-
-use selvedge::lab::Process;
+use std::path::Path;
 
 use super::{System, wake};
 use crate::Result;
@@ -15,60 +10,42 @@ use crate::bed::{
     native,
 };
 
-const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
-/// Core 1, as a mask: the PMD thread has it to itself.
-const PMD_CORES: &str = "0x2";
-const START: Duration = Duration::from_secs(20);
+#[path = "../../../tests/support/ovs.rs"]
+mod switch;
 
-/// Open vSwitch at work: its database and its daemon.
-pub(crate) struct Ovs {
-    switch: Process,
-    database: Process,
-}
+use switch::Switch;
+
+/// Core 1, as a mask: the PMD thread has it to itself.
+const PMD_CORES: &str = "other_config:pmd-cpu-mask=0x2";
+
+/// Open vSwitch at work.
+pub(crate) struct Ovs(Switch);
 
 impl System for Ovs {
     fn wake(&self, on: bool) -> Result<()> {
-        wake(&self.switch, on)
+        wake(self.0.process(), on)
     }
 }
 
 impl Drop for Ovs {
     fn drop(&mut self) {
-        let _ = wake(&self.switch, true);
-        let _ = self.switch.stop(Duration::from_secs(5));
-        let _ = self.database.stop(Duration::from_secs(5));
+        let _ = self.wake(true); // a process that was stopped ends only once it goes on
     }
 }
 
-/// The places of one instance, apart from any other on this machine.
+/// A switch in a bed.
 struct Room<'a> {
     bed: &'a Bed,
-    dir: PathBuf,
+    switch: Switch,
 }
 
 impl Room<'_> {
-    fn path(&self, name: &str) -> String {
-        self.dir.join(name).display().to_string()
-    }
-
-    fn daemon(&self, program: &str, words: &[String]) -> Result<Process> {
-        let log = File::create(self.dir.join(format!("{program}.log")))?;
-        let mut command = Command::new(program);
-        command.args(words).env("OVS_RUNDIR", &self.dir).env("OVS_LOGDIR", &self.dir).env("OVS_DBDIR", &self.dir);
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        Ok(self.bed.sut.spawn(command)?)
-    }
-
     fn vsctl(&self, line: &str) -> Result<String> {
-        let db = format!("--db=unix:{}", self.path("db.sock"));
-        let words: Vec<&str> = [db.as_str(), "--timeout=20"].into_iter().chain(line.split_whitespace()).collect();
-        self.bed.run(&self.bed.sut, "ovs-vsctl", &words)
+        Ok(self.switch.vsctl(line)?)
     }
 
     fn appctl(&self, line: &str) -> Result<String> {
-        let target = format!("--target={}", self.path("switch.ctl"));
-        let words: Vec<&str> = [target.as_str()].into_iter().chain(line.split_whitespace()).collect();
-        self.bed.run(&self.bed.sut, "ovs-appctl", &words)
+        Ok(self.switch.appctl(line)?)
     }
 
     fn ip(&self, line: &str) -> Result<String> {
@@ -77,40 +54,12 @@ impl Room<'_> {
 }
 
 pub(super) fn start(bed: &Bed, dir: &Path) -> Result<Ovs> {
-    let room = Room { bed, dir: dir.join("ovs") };
-    fs::create_dir_all(&room.dir)?;
-    let database = database(&room)?;
-    let words = [
-        format!("unix:{}", room.path("db.sock")),
-        format!("--unixctl={}", room.path("switch.ctl")),
-        "-vfile:off".into(),
-    ];
-    let switch = room.daemon("ovs-vswitchd", &words)?;
-    let ovs = Ovs { switch, database };
+    let switch = Switch::start(&bed.sut, &dir.join("ovs"), &[PMD_CORES])?;
+    let room = Room { bed, switch };
     bridges(&room)?;
     underlay(&room)?;
-    let flows = room.path("flows");
-    fs::write(&flows, table(bed))?;
-    let bridge = format!("unix:{}", room.path("br-int.mgmt"));
-    bed.run(&bed.sut, "ovs-ofctl", &["-O", "OpenFlow14", "replace-flows", &bridge, &flows])?;
-    Ok(ovs)
-}
-
-fn database(room: &Room<'_>) -> Result<Process> {
-    let (file, socket) = (room.path("conf.db"), room.path("db.sock"));
-    room.bed.run(&room.bed.sut, "ovsdb-tool", &["create", &file, SCHEMA])?;
-    let words = [file, format!("--remote=punix:{socket}"), format!("--unixctl={}", room.path("database.ctl"))];
-    let database = room.daemon("ovsdb-server", &words)?;
-    let deadline = Instant::now() + START;
-    while !Path::new(&socket).exists() {
-        if Instant::now() > deadline {
-            return Err("ovsdb-server did not open its socket".into());
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    room.vsctl("--no-wait init")?;
-    room.vsctl(&format!("--no-wait set Open_vSwitch . other_config:pmd-cpu-mask={PMD_CORES}"))?;
-    Ok(database)
+    room.switch.flows("br-int", &table(bed))?;
+    Ok(Ovs(room.switch))
 }
 
 fn bridges(room: &Room<'_>) -> Result<()> {

@@ -6,13 +6,18 @@
 //! | `news` | what a source may say: [`News`], [`Object`], [`Claim`] |
 //! | `refusal` | why something it says is not taken |
 //! | `driver` | keeps a source going: again after every failure, with growing pauses |
+//! | `etcd` | flannel on etcd |
 //! | `file` | the config file as a source |
 //! | `directory` | a directory of files |
+//! | `flannel` | what flannel publishes, by etcd or by the Kubernetes API |
 //! | `kernel` | the kernel's own tables: routes by a VXLAN device |
 
 pub mod directory;
 pub mod driver;
+#[cfg(feature = "etcd")]
+pub mod etcd;
 pub mod file;
+pub mod flannel;
 pub mod kernel;
 pub mod news;
 pub mod refusal;
@@ -23,7 +28,7 @@ use core::future::Future;
 pub use news::{Claim, Key, News, Object, Told};
 pub use refusal::{Fault, Refusal};
 
-use super::Route;
+use super::{Route, Targets};
 use crate::wire::Prefix;
 
 /// A place the map is learnt from.
@@ -47,11 +52,14 @@ pub trait Source: Send + 'static {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct SourceId(pub u8);
 
-/// What becomes of the routes of a source.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// What becomes of the routes of a source. What is announced takes the place of all that the source had said of the
+/// prefix.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Change {
     /// This prefix is there now.
     Announce(Route),
+    /// This prefix is there now, and behind any of these.
+    AnnounceAll(Prefix, Targets),
     /// This prefix is gone.
     Withdraw(Prefix),
     /// A list of everything begins: what is not announced before [`Change::Synced`] is gone.
@@ -61,7 +69,7 @@ pub enum Change {
 }
 
 /// One change of one source, as the RIB takes it in.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Event {
     /// Who says it.
     pub source: SourceId,
