@@ -5,6 +5,7 @@
 use core::fmt::Display;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::ops::RangeInclusive;
+use std::path::PathBuf;
 
 use toml::de::DeValue;
 
@@ -59,6 +60,12 @@ pub(super) fn boolean(value: &DeValue<'_>) -> Reading<bool> {
 /// Any string: for references, which are looked up later.
 pub(super) fn string(value: &DeValue<'_>) -> Reading<String> {
     value.as_str().map(str::to_owned).ok_or("a string".into())
+}
+
+/// An absolute path: a relative one would depend on where the gateway was started.
+pub(super) fn directory(value: &DeValue<'_>) -> Reading<PathBuf> {
+    let path = value.as_str().map(PathBuf::from).filter(|path| path.is_absolute());
+    path.ok_or("an absolute path (a string that begins with /)".into())
 }
 
 /// A name of an overlay: it becomes a metric label and part of command lines.

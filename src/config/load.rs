@@ -61,7 +61,7 @@ impl Config {
     }
 
     /// The keys whose change takes effect only after a restart, as paths; empty when `new` can be taken over while
-    /// packets flow. Overlays, peers and native routes always can.
+    /// packets flow. Overlays, peers, native routes and sources always can.
     pub fn needs_restart(&self, new: &Config) -> Vec<String> {
         let mut out = Vec::new();
         let mut changed = |differs: bool, key: &str| {
@@ -88,6 +88,7 @@ impl Config {
         changed(a.zero_copy != b.zero_copy, "xdp.zero_copy");
         changed(a.multi_buffer != b.multi_buffer, "xdp.multi_buffer");
         changed(a.busy_poll_us != b.busy_poll_us, "xdp.busy_poll_us");
+        changed(self.state != new.state, "state.directory");
         changed(self.metrics != new.metrics, "metrics.address");
         changed(self.ports.len() != new.ports.len(), "port");
         for (i, (a, b)) in self.ports.iter().zip(&new.ports).enumerate() {

@@ -11,11 +11,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use super::RunError;
 use super::launch::{self, Crew};
 use super::reload::Coming;
+use super::sources::{Shelf, Sources, recall};
 use super::steer::Steered;
 use super::watch::FileWatch;
 use crate::config::{Config, Plan, PortConfig, PortPlan, Role};
 use crate::control::engine::{Engine, EnginePort};
 use crate::control::keeper::{Changes, Keeper};
+use crate::control::moves::Moves;
 use crate::control::pmtu::Ears;
 use crate::port::PortError;
 use crate::port::host::release_memory;
@@ -23,6 +25,7 @@ use crate::tables::TablesWriter;
 use crate::tables::handover;
 use crate::telemetry::http;
 use crate::telemetry::metrics::Observatory;
+use crate::wire::Prefix;
 
 /// How long a start, and a reload, waits for new neighbours to answer before it goes on all the same.
 pub(super) const RESOLVE_FOR: Duration = Duration::from_secs(1);
@@ -37,6 +40,8 @@ pub(super) struct Gateway {
     pub(super) observatory: Arc<Observatory>,
     /// The configuration that waits for its next hops.
     pub(super) coming: Option<Coming>,
+    pub(super) sources: Sources,
+    shelf: Shelf,
     /// Hears what routers say of packets that were too big.
     ears: Ears,
     crew: Crew,
@@ -81,6 +86,8 @@ pub(super) async fn run(path: &Path, config: Config, text: Vec<u8>, plan: &Plan)
         () = signals.end() => return Ok(()),
     };
     let outcome = gateway.serve(path, &mut signals, &mut file).await;
+    let changed = gateway.engine.learnt().take_changed();
+    gateway.shelf.close(changed).await;
     gateway.stop();
     outcome
 }
@@ -112,7 +119,12 @@ impl Gateway {
         };
         let ports = ports.map(port).collect();
         let mut engine = Engine::new(keeper, writer, publisher, ports, crew.alarm());
-        engine.load(&config.overlays, &mem::take(&mut config.routes));
+        let mut sources = Sources::new();
+        let learners = sources.learners(&config);
+        engine.load(&config.overlays, &mem::take(&mut config.routes), &learners);
+        for learner in &learners {
+            engine.restore(learner.id, recall(&config, learner), Moment::now());
+        }
         resolve(&mut engine).await;
 
         let observatory = Arc::new(Observatory::new(
@@ -123,7 +135,8 @@ impl Gateway {
         if let Some(listener) = listener {
             tokio::spawn(http::serve(listener, observatory.clone()));
         }
-        let mut gateway = Self { config, engine, observatory, coming: None, ears, crew };
+        let shelf = Shelf::new(config.state.clone());
+        let mut gateway = Self { config, engine, observatory, coming: None, sources, shelf, ears, crew };
         let steered = Steered::of(&gateway.config, gateway.engine.routes());
         // workers know the way before anything is steered to them
         gateway.await_adoption();
@@ -131,6 +144,7 @@ impl Gateway {
         gateway.introduce()?;
         gateway.with_programs(|role, program| steered.add(role, program))?;
         gateway.observatory.update(|slow| slow.ready = true);
+        gateway.sources.follow(&gateway.config, &learners);
         gateway.tell();
         drop(steered);
         release_memory(); // of the file and what was made of it
@@ -147,8 +161,18 @@ impl Gateway {
             self.go_on();
             // one configuration at a time: what is heard of another meanwhile is looked into afterwards
             let (idle, deadline) = (self.coming.is_none(), self.deadline());
+            let due = self.engine.due();
+            let (judging, due) = (due.is_some(), due.map_or_else(Instant::now, Instant::from_std));
             tokio::select! {
                 changes = self.engine.changed() => self.follow(&changes),
+                news = self.sources.hear() => {
+                    let moves = self.engine.learn(news.into_iter(), Moment::now());
+                    self.attract(&moves);
+                }
+                () = sleep_until(due), if judging => {
+                    let moves = self.engine.tend(Moment::now());
+                    self.attract(&moves);
+                }
                 ready = self.ears.ready() => {
                     ready.map_err(RunError::system("listening for ICMP about packets too big"))?;
                     self.engine.hear(&mut self.ears, Moment::now());
@@ -166,6 +190,13 @@ impl Gateway {
                     if let Some(worker) = self.crew.casualty() {
                         return Err(RunError::WorkerDied(worker));
                     }
+                    if let Some(source) = self.sources.casualty() {
+                        return Err(RunError::SourceDied(source.to_owned()));
+                    }
+                    if self.shelf.is_due() {
+                        let changed = self.engine.learnt().take_changed();
+                        self.shelf.keep(changed);
+                    }
                 }
                 _ = signals.terminate.recv() => return Ok(()),
                 _ = signals.interrupt.recv() => return Ok(()),
@@ -179,6 +210,26 @@ impl Gateway {
             && let Err(error) = self.introduce()
         {
             tracing::error!(%error, "the XDP program does not know the ports' new addresses");
+        }
+    }
+
+    /// Steers what was learnt: new prefixes once every worker knows the way, and none any more that leads nowhere. What
+    /// programs have no room for is served to other overlays only.
+    fn attract(&mut self, moves: &Moves) {
+        if moves.is_empty() {
+            return;
+        }
+        if !moves.added.is_empty() {
+            self.await_adoption();
+        }
+        let own: Vec<Prefix> = self.config.overlays.iter().flat_map(|o| o.addresses.iter()).map(Prefix::host).collect();
+        let gone: Vec<Prefix> = moves.gone.iter().filter(|p| !own.contains(p)).copied().collect();
+        let outcome = self.with_programs(|role, program| match role {
+            Role::Access => program.add_prefixes(&moves.added).and_then(|()| program.remove_prefixes(&gone)),
+            Role::Underlay => Ok(()),
+        });
+        if let Err(error) = outcome {
+            tracing::error!(%error, "access ports do not take packets to all that was learnt");
         }
     }
 

@@ -110,17 +110,20 @@ impl Gateway {
     /// what stays is never without either. The programs were found to have room for it; should one of them be of
     /// another opinion, all is as before again.
     fn put_in_force(&mut self, mut new: Config) -> Result<(), PortError> {
-        let (before, old): (Vec<Route>, _) = (self.engine.routes().collect(), self.steered());
-        self.engine.load(&new.overlays, &mem::take(&mut new.routes));
+        let (before, old): (Vec<Route>, _) = (self.engine.file_routes().collect(), self.steered());
+        let learners = self.sources.learners(&new);
+        self.engine.load(&new.overlays, &mem::take(&mut new.routes), &learners);
         self.await_adoption();
         let steered = Steered::of(&new, self.engine.routes());
         if let Err(error) = self.with_programs(|role, program| steered.add(role, program)) {
             self.steer_only(&old);
-            self.engine.load(&self.config.overlays, &before);
+            let learners = self.sources.learners(&self.config);
+            self.engine.load(&self.config.overlays, &before, &learners);
             return Err(error);
         }
         self.steer_only(&steered);
         self.config = new;
+        self.sources.follow(&self.config, &learners);
         Ok(())
     }
 

@@ -7,6 +7,7 @@
 //! | `refusal` | why something it says is not taken |
 //! | `driver` | keeps a source going: again after every failure, with growing pauses |
 //! | `etcd` | flannel on etcd |
+//! | `kind` | the kinds there are: what the config file chooses among |
 //! | `file` | the config file as a source |
 //! | `directory` | a directory of files |
 //! | `flannel` | what flannel publishes, by etcd or by the Kubernetes API |
@@ -19,12 +20,14 @@ pub mod etcd;
 pub mod file;
 pub mod flannel;
 pub mod kernel;
+pub mod kind;
 pub mod news;
 pub mod refusal;
 
 use core::convert::Infallible;
 use core::future::Future;
 
+pub use kind::Kind;
 pub use news::{Claim, Key, News, Object, Told};
 pub use refusal::{Fault, Refusal};
 
