@@ -1,5 +1,5 @@
 //! FRR's EVPN programs the device, between two namespaces: prefixes (type 5) by a layer 3 segment, hosts (type 2) by one
-//! of layer 2.
+//! of layer 2. A gateway in the one forwards along what is programmed there.
 
 use std::fs;
 use std::path::Path;
@@ -65,12 +65,14 @@ impl Router {
         let chown = Command::new("chown").arg("frr").arg(room.path()).status().unwrap();
         assert!(chown.success(), "the package frr is installed");
         let other = 3 - number;
+        let networks = [format!("10.244.{number}.0/24"), format!("198.51.{number}.0/24")];
+        let networks: String = networks.iter().map(|network| format!("  network {network}\n")).collect();
         let zebra = format!("hostname r{number}\nvni 100\n");
         let bgp = format!(
             "router bgp 6500{number}\n bgp router-id 192.0.2.{number}\n no bgp ebgp-requires-policy\n \
              no bgp default ipv4-unicast\n timers bgp 1 3\n neighbor 192.0.2.{other} remote-as 6500{other}\n \
-             neighbor 192.0.2.{other} timers connect 1\n address-family ipv4 unicast\n  network 10.244.{number}.0/24\n \
-             exit-address-family\n address-family l2vpn evpn\n  neighbor 192.0.2.{other} activate\n  \
+             neighbor 192.0.2.{other} timers connect 1\n address-family ipv4 unicast\n{networks} exit-address-family\n \
+             address-family l2vpn evpn\n  neighbor 192.0.2.{other} activate\n  \
              advertise-all-vni\n  advertise ipv4 unicast\n exit-address-family\n"
         );
         let mut router = Self { ns, number, daemons: Vec::new(), _room: room };
@@ -134,8 +136,25 @@ fn what_frr_learns_by_evpn_is_followed() {
         return;
     }
     let lab = Lab::new("kevpn").unwrap();
-    let [a, b, pod] = ["a", "b", "pod"].map(|name| lab.namespace(name).unwrap());
-    a.run(|| run_all(&[&format!("ip link add up0 type veth peer name up0 netns {}", b.name())])).unwrap();
+    let [a, b, pod, client] = ["a", "b", "pod", "client"].map(|name| lab.namespace(name).unwrap());
+    a.run(|| {
+        run_all(&[
+            &format!("ip link add up0 type veth peer name up0 netns {}", b.name()),
+            &format!("ip link add acc0 type veth peer name eth0 netns {}", client.name()),
+            "ip addr add 198.51.1.1/24 dev acc0",
+            "ip link set acc0 up",
+        ]);
+    })
+    .unwrap();
+    client
+        .run(|| {
+            run_all(&[
+                "ip addr add 198.51.1.2/24 dev eth0",
+                "ip link set eth0 up",
+                "ip route add default via 198.51.1.1",
+            ]);
+        })
+        .unwrap();
     let _near = Router::start(a.clone(), 1);
     let far = Router::start(b.clone(), 2);
     far.host(&pod);
@@ -152,4 +171,33 @@ fn what_frr_learns_by_evpn_is_followed() {
         b.run(|| run_all(&["ip addr add 10.244.2.1/24 dev pods"])).unwrap();
         prefixes.until("it is back", CONVERGED, |s| s.ways(prefix) == [router]).await;
     });
+    forwards(&a, &client);
+}
+
+/// The host beside the near router reaches the prefix of the far one, and is reached, through the gateway: the kernel
+/// there forwards nothing.
+fn forwards(a: &Namespace, client: &Namespace) {
+    a.sysctl("net.ipv4.ip_forward", "0").unwrap();
+    let far = [10, 244, 2, 1];
+    let before = ping(client, far, 1, 56).unwrap();
+    assert_eq!(before.received, 0, "nobody forwards");
+    let room = tempfile::tempdir().unwrap();
+    let (config, log) = (room.path().join("gateway.toml"), room.path().join("log"));
+    let text = format!(
+        "[workers]\ncount = 1\n[metrics]\nenabled = false\n[state]\ndirectory = \"{}\"\n\
+         [[port]]\ninterface = \"up0\"\nrole = \"underlay\"\n[[port]]\ninterface = \"acc0\"\nrole = \"access\"\n\
+         [[overlay]]\nname = \"fabric\"\nvni = 100\nlocal = \"192.0.2.1\"\nmac = \"02:00:00:00:00:01\"\n\
+         [[source]]\nname = \"frr\"\noverlay = \"fabric\"\nkind = \"kernel\"\ndevice = \"vxlan100\"\n\
+         [[native]]\nprefix = \"198.51.1.0/24\"\nport = \"acc0\"\nnext_hop = \"198.51.1.2\"\n",
+        room.path().display()
+    );
+    fs::write(&config, text).unwrap();
+    let said = fs::File::create(&log).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_selvedge"));
+    command.arg("run").arg("--config").arg(config).stdin(Stdio::null());
+    command.stdout(said.try_clone().unwrap()).stderr(said);
+    let mut gateway = a.spawn(command).unwrap();
+    let reached = (0..40).any(|_| ping(client, far, 3, 56).unwrap().complete());
+    assert!(reached, "not reached; the gateway said:\n{}", fs::read_to_string(&log).unwrap());
+    assert!(gateway.stop(Duration::from_secs(5)).unwrap().success());
 }

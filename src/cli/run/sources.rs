@@ -71,7 +71,6 @@ impl Sources {
     }
 
     /// Follows these sources and no others.
-    #[allow(unreachable_code, unused_variables, reason = "until there is a kind")]
     pub(super) fn follow(&mut self, config: &Config, learners: &[Learner]) {
         self.running.retain(|r| learners.iter().any(|l| l.id == r.id));
         for (source, learner) in config.sources.iter().zip(learners) {

@@ -2,6 +2,7 @@
 
 use core::convert::Infallible;
 use core::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rtnetlink::MulticastGroup;
 use rtnetlink::packet_core::NetlinkSerializable;
@@ -106,19 +107,19 @@ impl Source for Kernel {
     async fn follow(&mut self, told: &Told) -> Result<Infallible, Error> {
         let listener = Listener::subscribe(&GROUPS, self.receive_buffer)?;
         let lister = Lister::open(self.options.clone(), self.segment)?;
-        let mut following = Following { listener, lister: Some(lister), table: self.options.table };
+        let lister = Arc::new(Mutex::new(lister));
+        let mut following = Following { listener, lister, table: self.options.table };
         if self.missing {
             following.until_there().await?;
         }
         self.missing = false;
         let error = loop {
-            let began = Instant::now();
             let mut mirror = match following.list().await {
                 Ok(mirror) => mirror,
                 Err(error) => break error,
             };
             tell_all(&mut mirror, told).await;
-            if let Err(error) = following.until_stale(&mut mirror, told, began).await {
+            if let Err(error) = following.until_stale(&mut mirror, told).await {
                 break error;
             }
         };
@@ -162,8 +163,7 @@ impl Unrest {
 /// One attempt's sockets.
 struct Following {
     listener: Listener,
-    /// Away while it lists.
-    lister: Option<Lister>,
+    lister: Arc<Mutex<Lister>>,
     table: u32,
 }
 
@@ -205,23 +205,14 @@ impl Following {
         &mut self,
         ask: impl FnOnce(&mut Lister) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let mut lister = match self.lister.take() {
-            Some(lister) => lister,
-            None => unreachable!("it is back when a question has been answered"),
-        };
-        let asked = spawn_blocking(move || {
-            let answer = ask(&mut lister);
-            (lister, answer)
-        });
-        let (lister, answer) = asked.await?;
-        self.lister = Some(lister);
-        answer
+        let lister = Arc::clone(&self.lister);
+        spawn_blocking(move || ask(&mut lister.lock().unwrap_or_else(PoisonError::into_inner))).await?
     }
 
-    /// Tells each change, until it takes another listing to know what is.
-    async fn until_stale(&mut self, mirror: &mut Mirror, told: &Told, listed: Instant) -> Result<(), Error> {
-        let apart = mirror.device().1;
-        let (mut unrest, mut alive): (Option<Unrest>, _) = (None, Instant::now() + ALIVE);
+    /// Tells each change to what was just listed, until it takes another listing to know what is.
+    async fn until_stale(&mut self, mirror: &mut Mirror, told: &Told) -> Result<(), Error> {
+        let (apart, listed) = (mirror.device().1, Instant::now());
+        let (mut unrest, mut alive): (Option<Unrest>, _) = (None, listed + ALIVE);
         loop {
             if !mirror.is_stale() {
                 let wake = unrest.map_or(alive, |unrest| unrest.over().min(alive)).min(listed + AUDIT);
