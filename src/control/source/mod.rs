@@ -12,6 +12,7 @@
 //! | `directory` | a directory of files |
 //! | `flannel` | what flannel publishes, by etcd or by the Kubernetes API |
 //! | `kernel` | the kernel's own tables: routes by a VXLAN device |
+//! | `kube` | flannel's nodes on a Kubernetes API server |
 
 pub mod directory;
 pub mod driver;
@@ -21,6 +22,8 @@ pub mod file;
 pub mod flannel;
 pub mod kernel;
 pub mod kind;
+#[cfg(feature = "kubernetes")]
+pub mod kube;
 pub mod news;
 pub mod refusal;
 
