@@ -1,5 +1,5 @@
-//! The two netlink sockets: [`Listener`] hears what the kernel announces of interfaces, addresses, routes and neighbours,
-//! [`Asker`] asks and reads answers.
+//! The two netlink sockets: `Listener` hears what the kernel announces of interfaces, addresses, routes and neighbours,
+//! `Asker` asks and reads answers.
 
 use core::time::Duration;
 use std::future::poll_fn;
