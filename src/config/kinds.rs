@@ -68,6 +68,19 @@ pub(super) fn directory(value: &DeValue<'_>) -> Reading<PathBuf> {
     path.ok_or("an absolute path (a string that begins with /)".into())
 }
 
+/// Where a server is.
+pub(super) fn url(value: &DeValue<'_>) -> Reading<String> {
+    let host = |s: &str| s.strip_prefix("http://").or(s.strip_prefix("https://")).is_some_and(|rest| !rest.is_empty());
+    let url = value.as_str().filter(|s| host(s)).map(|s| s.trim_end_matches('/').to_owned());
+    url.ok_or("a URL (a string such as \"https://192.0.2.7:2379\")".into())
+}
+
+/// What keys in etcd begin with.
+pub(super) fn etcd_prefix(value: &DeValue<'_>) -> Reading<String> {
+    let prefix = value.as_str().map(|s| s.trim_end_matches('/')).filter(|s| s.starts_with('/') && s.len() > 1);
+    prefix.map(str::to_owned).ok_or("a prefix of keys (a string such as \"/coreos.com/network\")".into())
+}
+
 /// A name of an overlay: it becomes a metric label and part of command lines.
 pub(super) fn overlay_name(value: &DeValue<'_>) -> Reading<String> {
     let legal = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-');

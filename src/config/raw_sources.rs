@@ -1,7 +1,10 @@
 //! `[[source]]`: where the map is learnt from, beside the file itself.
 
+use std::path::PathBuf;
+
 use super::reader::{At, Field, Section};
 use super::{fragment, kinds};
+use crate::control::etcd::{self, Identity, User};
 use crate::control::source::kernel::MAIN_TABLE;
 use crate::control::source::{Kind, directory, kernel};
 use crate::wire::Prefix;
@@ -23,7 +26,57 @@ pub(super) struct RawSource {
 type Keys = fn(&mut Section<'_, '_>) -> Option<Kind>;
 
 /// The kinds, each with what reads its keys.
-const KINDS: &[(&str, Keys)] = &[("kernel", kernel_keys), ("directory", directory_keys)];
+const KINDS: &[(&str, Keys)] =
+    &[("flannel-etcd", flannel_etcd), ("kernel", kernel_keys), ("directory", directory_keys)];
+
+/// What a gateway that was built without a client says.
+fn built_with(s: &mut Section<'_, '_>, feature: &'static str, is: bool) {
+    if !is {
+        s.complain("kind", format!("this gateway was built without it; build it with the feature `{feature}`"));
+    }
+}
+
+fn flannel_etcd(s: &mut Section<'_, '_>) -> Option<Kind> {
+    built_with(s, "etcd", cfg!(feature = "etcd"));
+    let endpoints = s.required_list("endpoints", "an array of at least one URL", kinds::url);
+    let prefix = s.or("prefix", etcd::PREFIX.to_owned(), kinds::etcd_prefix);
+    let ca = s.optional("ca", kinds::directory);
+    let identity =
+        both(s, "certificate", "key").map(|pair| pair.map(|(certificate, key)| Identity { certificate, key }));
+    let user = s.optional("username", kinds::string);
+    let password = s.optional("password_file", kinds::directory);
+    let user = match (user.settled()?, password.settled()?) {
+        (Some(name), Some(password)) => Some(User { name, password }),
+        (None, None) => None,
+        (name, _) => {
+            let missing = if name.is_some() { "password_file" } else { "username" };
+            s.complain(missing, "missing; `username` and `password_file` go together".to_owned());
+            return None;
+        }
+    };
+    Some(Kind::FlannelEtcd(etcd::Options {
+        endpoints: endpoints?.value.into_iter().map(|at| at.map(|at| at.value)).collect::<Option<_>>()?,
+        prefix: prefix?.value,
+        ca: ca.settled()?,
+        identity: identity?,
+        user,
+    }))
+}
+
+/// Two files of which neither is of use alone. `None` if something is wrong with them.
+fn both(s: &mut Section<'_, '_>, one: &'static str, other: &'static str) -> Option<Option<(PathBuf, PathBuf)>> {
+    let (first, second) =
+        (s.optional(one, kinds::directory).settled()?, s.optional(other, kinds::directory).settled()?);
+    match (first, second) {
+        (Some(first), Some(second)) => Some(Some((first, second))),
+        (None, None) => Some(None),
+        (first, _) => {
+            let missing = if first.is_some() { other } else { one };
+            s.complain(missing, format!("missing; `{one}` and `{other}` go together"));
+            None
+        }
+    }
+}
 
 pub(super) fn source(s: &mut Section<'_, '_>) -> RawSource {
     let name = s.required("name", kinds::overlay_name);
@@ -73,7 +126,7 @@ mod tests {
         let config = Config::parse(SAMPLE, "sources.toml").unwrap_or_else(|e| panic!("{e}"));
         let of = |name: &str| config.sources.iter().find(|s| s.name == name).map(|s| s.kind.clone());
         let device = kernel::Options { device: "flannel.1".to_owned(), table: MAIN_TABLE };
-        assert_eq!(of("east-nodes"), Some(Kind::Kernel(device)));
+        assert_eq!(of("east-device"), Some(Kind::Kernel(device)));
         assert_eq!(of("east-files").unwrap().origin(), "directory /etc/selvedge/east.d");
         let wrong = |from: &str, to: &str| {
             assert!(SAMPLE.contains(from), "{from}");

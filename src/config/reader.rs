@@ -288,6 +288,12 @@ impl<'t, 'p> Section<'t, 'p> {
         }
     }
 
+    /// Adds a problem with a key, or with its absence.
+    pub(super) fn complain(&mut self, key: &'static str, message: String) {
+        let (path, span) = (self.path(key), self.table.get(key).map_or_else(|| self.span.clone(), |v| v.span()));
+        self.problems.add(&span, path, message);
+    }
+
     /// Keys that nobody asks for are no mistake: what would be legal depends on one that is wrong.
     pub(super) fn forgive(&mut self) {
         self.forgiving = true;
