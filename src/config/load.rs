@@ -1,5 +1,6 @@
 //! From a file or a text to a [`Config`], and from one [`Config`] to the next.
 
+use core::net::SocketAddr;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -58,6 +59,17 @@ impl Config {
             Some(config) if problems.is_empty() => Ok(config),
             _ => Err(problems.finish(name, text)),
         }
+    }
+
+    /// Where a gateway that was started with this file can be asked how it is; `None` for nowhere. The file may be wrong by
+    /// now, and refused while another is in force: only `[metrics]` is looked at, and the default stands in for an
+    /// address there that cannot be read.
+    ///
+    /// # Errors
+    /// Why the file cannot be read at all.
+    pub fn metrics_address(path: &Path) -> Result<Option<SocketAddr>, ConfigErrors> {
+        let bytes = read(path).map_err(|why| ConfigErrors::unreadable(&path.display().to_string(), why))?;
+        Ok(metrics_address(&String::from_utf8_lossy(&bytes)))
     }
 
     /// The keys whose change takes effect only after a restart, as paths; empty when `new` can be taken over while
@@ -129,6 +141,13 @@ pub(super) fn utf8<'b>(bytes: &'b [u8], name: &str) -> Result<&'b str, ConfigErr
         problems.add(&(good..good + 1), "", format!("byte {:#04x} is not UTF-8 text", bytes[good]));
         problems.finish(name, &text)
     })
+}
+
+fn metrics_address(text: &str) -> Option<SocketAddr> {
+    let (table, _) = DeTable::parse_recoverable(text);
+    let mut problems = Problems::default();
+    let mut root = Section::new(Place::Root, table.get_ref(), 0..0, &mut problems);
+    root.table("metrics", raw::metrics).unwrap_or(Some(raw::METRICS))
 }
 
 fn interpret(text: &str, problems: &mut Problems) -> Option<Config> {

@@ -15,7 +15,7 @@ use crate::tables::{Dscp, Fit};
 use crate::wire::{Mac, Mtu, Prefix, Vni};
 
 /// Where `/metrics` is served unless the file says otherwise: on this host only.
-const METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9472);
+pub(super) const METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9472);
 
 /// Where what was learnt is kept unless the file says otherwise.
 const STATE: &str = "/var/lib/selvedge";
@@ -227,7 +227,7 @@ fn xdp(s: &mut Section<'_, '_>) -> Option<XdpConfig> {
     })
 }
 
-fn metrics(s: &mut Section<'_, '_>) -> Option<Option<SocketAddr>> {
+pub(super) fn metrics(s: &mut Section<'_, '_>) -> Option<Option<SocketAddr>> {
     let enabled = s.or("enabled", true, kinds::boolean);
     let address = s.or("address", METRICS, kinds::socket);
     let (enabled, address) = (enabled?.value, address?.value);

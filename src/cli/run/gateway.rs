@@ -25,6 +25,7 @@ use crate::tables::TablesWriter;
 use crate::tables::handover;
 use crate::telemetry::http;
 use crate::telemetry::metrics::Observatory;
+use crate::telemetry::service::Service;
 use crate::wire::Prefix;
 
 /// How long a start, and a reload, waits for new neighbours to answer before it goes on all the same.
@@ -42,6 +43,8 @@ pub(super) struct Gateway {
     pub(super) coming: Option<Coming>,
     pub(super) sources: Sources,
     shelf: Shelf,
+    /// Is told how it goes.
+    pub(super) service: Service,
     /// Hears what routers say of packets that were too big.
     ears: Ears,
     crew: Crew,
@@ -135,8 +138,9 @@ impl Gateway {
         if let Some(listener) = listener {
             tokio::spawn(http::serve(listener, observatory.clone()));
         }
+        let service = Service::of_environment();
         let shelf = Shelf::new(config.state.clone());
-        let mut gateway = Self { config, engine, observatory, coming: None, sources, shelf, ears, crew };
+        let mut gateway = Self { config, engine, observatory, coming: None, sources, shelf, service, ears, crew };
         let steered = Steered::of(&gateway.config, gateway.engine.routes());
         // workers know the way before anything is steered to them
         gateway.await_adoption();
@@ -146,6 +150,7 @@ impl Gateway {
         gateway.observatory.update(|slow| slow.ready = true);
         gateway.sources.follow(&gateway.config, &learners);
         gateway.tell();
+        gateway.service.ready(&gateway.observatory.health().to_string());
         drop(steered);
         release_memory(); // of the file and what was made of it
         let routes = gateway.engine.routes().count();
@@ -187,6 +192,7 @@ impl Gateway {
                     self.engine.collect();
                     self.engine.expire(Moment::now());
                     self.tell();
+                    self.service.alive(&self.observatory.health().to_string());
                     if let Some(worker) = self.crew.casualty() {
                         return Err(RunError::WorkerDied(worker));
                     }
@@ -247,11 +253,12 @@ impl Gateway {
     /// Brings what is told up to date.
     pub(super) fn tell(&self) {
         let status = self.engine.status();
-        self.observatory.update(|slow| slow.status = status);
+        self.observatory.update(|slow| (slow.status, slow.tended) = (status, Some(Moment::now())));
     }
 
     /// Leaves interfaces as they were found, then lets workers send what they have.
     fn stop(self) {
+        self.service.stopping();
         self.observatory.update(|slow| slow.ready = false);
         self.observatory.programs().clear();
         self.crew.dismiss();

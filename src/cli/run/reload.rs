@@ -38,6 +38,7 @@ impl Gateway {
     /// Reads the file again. On any error the state before stays in force, the error is logged, and metrics show it.
     /// Otherwise [`go_on`](Self::go_on) puts it in force, now or soon.
     pub(super) fn reload(&mut self, path: &Path) {
+        self.service.reloading();
         match self.admitted(path) {
             Ok(config) => {
                 self.engine.foresee(&config.overlays, &config.routes);
@@ -68,7 +69,7 @@ impl Gateway {
         self.reloaded(outcome.is_ok());
     }
 
-    fn reloaded(&self, applied: bool) {
+    fn reloaded(&mut self, applied: bool) {
         self.observatory.update(|slow| {
             slow.reloads.last_refused = !applied;
             match applied {
@@ -77,6 +78,7 @@ impl Gateway {
             }
         });
         self.tell();
+        self.service.ready(&self.observatory.health().to_string());
         release_memory(); // of the file and what was made of it
     }
 
