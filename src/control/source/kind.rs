@@ -4,6 +4,9 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::Told;
+use super::directory::{self, Directory};
+use super::driver::drive;
+use super::kernel::{self, Kernel};
 use crate::control::etcd;
 use crate::control::herald::{Standing, Wanted};
 use crate::tables::Overlay;
@@ -13,6 +16,10 @@ use crate::tables::Overlay;
 pub enum Kind {
     /// flannel's keys in etcd.
     FlannelEtcd(etcd::Options),
+    /// The kernel's own tables: a VXLAN device that somebody else programs.
+    Kernel(kernel::Options),
+    /// A directory of files.
+    Directory(directory::Options),
 }
 
 /// What to register, where its standing is told, and when it ends.
@@ -31,6 +38,8 @@ impl Kind {
     pub fn origin(&self) -> String {
         match self {
             Self::FlannelEtcd(options) => options.origin(),
+            Self::Kernel(kernel::Options { device, table }) => format!("kernel device {device} table {table}"),
+            Self::Directory(options) => format!("directory {}", options.path.display()),
         }
     }
 
@@ -38,6 +47,7 @@ impl Kind {
     pub fn nests(&self) -> bool {
         match self {
             Self::FlannelEtcd(_) => false,
+            Self::Kernel(_) | Self::Directory(_) => true,
         }
     }
 
@@ -46,10 +56,15 @@ impl Kind {
     pub fn start(&self, overlay: &Overlay, told: Told) -> JoinHandle<()> {
         match self {
             #[cfg(feature = "etcd")]
-            Self::FlannelEtcd(options) => tokio::spawn(super::driver::drive(
-                super::etcd::Etcd::new(options.clone(), super::flannel::Half::of(overlay)),
-                told,
-            )),
+            Self::FlannelEtcd(options) => {
+                let half = super::flannel::Half::of(overlay);
+                tokio::spawn(drive(super::etcd::Etcd::new(options.clone(), half), told))
+            }
+            Self::Kernel(options) => {
+                let segment = kernel::Segment { vni: overlay.vni, udp_port: overlay.udp_port, local: overlay.local };
+                tokio::spawn(drive(Kernel::new(options.clone(), segment), told))
+            }
+            Self::Directory(options) => tokio::spawn(drive(Directory::new(options.clone()), told)),
             #[allow(unreachable_patterns, reason = "with all features every kind has an arm of its own")]
             _ => unbuilt(overlay, told),
         }
