@@ -10,6 +10,7 @@ use super::errors::Problems;
 use super::raw::{Raw, RawMemory, RawOverlay, RawPort};
 use super::reader::{At, Field, Place, labelled};
 use super::validate_routes::routes;
+use super::validate_sources::sources;
 use super::{Config, MemoryConfig, PortConfig, Role};
 use crate::port::MAX_PORTS;
 use crate::tables::Overlay;
@@ -23,6 +24,7 @@ pub(super) fn validate(raw: Raw, span: &Range<usize>, problems: &mut Problems) -
     check_overlays(&raw.overlays, span, problems);
     check_frames(&raw.memory, raw.burst, raw.ports.len(), problems);
     let routes = routes(&raw, problems);
+    let sources = sources(&raw, problems);
     if !problems.is_empty() {
         return None;
     }
@@ -30,6 +32,8 @@ pub(super) fn validate(raw: Raw, span: &Range<usize>, problems: &mut Problems) -
         ports: raw.ports.into_iter().map(port).collect::<Option<_>>()?,
         overlays: raw.overlays.into_iter().map(overlay).collect::<Option<_>>()?,
         routes,
+        sources,
+        state: raw.state?,
         workers: raw.workers?,
         memory: memory(raw.memory)?,
         xdp: raw.xdp?,
@@ -231,7 +235,7 @@ fn at_least_one(name: &str, count: usize, span: &Range<usize>, problems: &mut Pr
     }
 }
 
-fn at_most(name: &str, count: usize, limit: usize, span: &Range<usize>, problems: &mut Problems) {
+pub(super) fn at_most(name: &str, count: usize, limit: usize, span: &Range<usize>, problems: &mut Problems) {
     if count > limit {
         let message = format!("{count} are given, {limit} are possible");
         problems.add(&(span.start..span.start), name, message);
@@ -239,7 +243,7 @@ fn at_most(name: &str, count: usize, limit: usize, span: &Range<usize>, problems
 }
 
 /// Reports values that occur in more than one row, naming the first.
-fn unique<'a, T: Hash + Eq + Display + 'a>(
+pub(super) fn unique<'a, T: Hash + Eq + Display + 'a>(
     row: &'static str,
     key: &str,
     values: impl Iterator<Item = (usize, &'a At<T>)>,

@@ -6,6 +6,8 @@ pub mod etcd;
 pub mod herald;
 pub mod keeper;
 pub mod kubernetes;
+pub mod learnt;
+pub mod moves;
 pub mod pmtu;
 pub mod rib;
 mod shared;
