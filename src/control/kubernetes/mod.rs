@@ -31,6 +31,9 @@ pub use pages::{NODES, Pages, pages};
 #[cfg(feature = "kubernetes")]
 pub use watch::{Heard, Versioned, Watch};
 
+/// The gateway's name among the nodes unless told otherwise.
+pub const GATEWAY: &str = "gateway";
+
 /// Which cluster, and how flannel's data are to be found there.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Options {

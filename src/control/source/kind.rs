@@ -3,7 +3,7 @@
 use tokio::task::JoinHandle;
 
 use super::Told;
-use crate::control::etcd;
+use crate::control::{etcd, kubernetes};
 use crate::tables::Overlay;
 
 /// What is asked, and how.
@@ -11,6 +11,8 @@ use crate::tables::Overlay;
 pub enum Kind {
     /// flannel's keys in etcd.
     FlannelEtcd(etcd::Options),
+    /// flannel's annotations of Nodes on a Kubernetes API server.
+    FlannelKube(kubernetes::Options),
 }
 
 impl Kind {
@@ -18,13 +20,14 @@ impl Kind {
     pub fn origin(&self) -> String {
         match self {
             Self::FlannelEtcd(options) => options.origin(),
+            Self::FlannelKube(options) => options.origin(),
         }
     }
 
     /// May a prefix of one object lie within another's? Routes nest; leases of pod networks never do.
     pub fn nests(&self) -> bool {
         match self {
-            Self::FlannelEtcd(_) => false,
+            Self::FlannelEtcd(_) | Self::FlannelKube(_) => false,
         }
     }
 
@@ -35,6 +38,11 @@ impl Kind {
             #[cfg(feature = "etcd")]
             Self::FlannelEtcd(options) => tokio::spawn(super::driver::drive(
                 super::etcd::Etcd::new(options.clone(), super::flannel::Half::of(overlay)),
+                told,
+            )),
+            #[cfg(feature = "kubernetes")]
+            Self::FlannelKube(options) => tokio::spawn(super::driver::drive(
+                super::kube::Kube::new(options.clone(), super::flannel::Half::of(overlay)),
                 told,
             )),
             #[allow(unreachable_patterns, reason = "with all features every kind has an arm of its own")]
