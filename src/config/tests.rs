@@ -39,7 +39,7 @@ fn the_samples_are_valid() {
     assert_eq!(c.routes[3].target, Target::Native { port: PortId(1), next_hop: hop });
     assert_eq!(c.metrics, Some("127.0.0.1:9472".parse().unwrap()));
     let c = Config::parse(SOURCES, "sources.toml").unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!((c.sources.len(), c.sources[0].preference, c.state.to_str()), (1, 100, Some("/var/lib/selvedge")));
+    assert_eq!((c.sources.len(), c.sources[0].preference, c.state.to_str()), (4, 100, Some("/var/lib/selvedge")));
     let c = Config::parse(FLANNEL_KUBERNETES, "flannel-kubernetes.toml").unwrap_or_else(|e| panic!("{e}"));
     let origin = "kubernetes /etc/selvedge/west.kubeconfig context west flannel.alpha.coreos.com/";
     assert_eq!((c.sources.len(), c.sources[1].kind.origin().as_str()), (2, origin));

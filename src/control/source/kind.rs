@@ -3,6 +3,9 @@
 use tokio::task::JoinHandle;
 
 use super::Told;
+use super::directory::{self, Directory};
+use super::driver::drive;
+use super::kernel::{self, Kernel};
 use crate::control::{etcd, kubernetes};
 use crate::tables::Overlay;
 
@@ -13,6 +16,10 @@ pub enum Kind {
     FlannelEtcd(etcd::Options),
     /// flannel's annotations of Nodes on a Kubernetes API server.
     FlannelKube(kubernetes::Options),
+    /// The kernel's own tables: a VXLAN device that somebody else programs.
+    Kernel(kernel::Options),
+    /// A directory of files.
+    Directory(directory::Options),
 }
 
 impl Kind {
@@ -21,6 +28,8 @@ impl Kind {
         match self {
             Self::FlannelEtcd(options) => options.origin(),
             Self::FlannelKube(options) => options.origin(),
+            Self::Kernel(kernel::Options { device, table }) => format!("kernel device {device} table {table}"),
+            Self::Directory(options) => format!("directory {}", options.path.display()),
         }
     }
 
@@ -28,6 +37,7 @@ impl Kind {
     pub fn nests(&self) -> bool {
         match self {
             Self::FlannelEtcd(_) | Self::FlannelKube(_) => false,
+            Self::Kernel(_) | Self::Directory(_) => true,
         }
     }
 
@@ -36,15 +46,20 @@ impl Kind {
     pub fn start(&self, overlay: &Overlay, told: Told) -> JoinHandle<()> {
         match self {
             #[cfg(feature = "etcd")]
-            Self::FlannelEtcd(options) => tokio::spawn(super::driver::drive(
-                super::etcd::Etcd::new(options.clone(), super::flannel::Half::of(overlay)),
-                told,
-            )),
+            Self::FlannelEtcd(options) => {
+                let half = super::flannel::Half::of(overlay);
+                tokio::spawn(drive(super::etcd::Etcd::new(options.clone(), half), told))
+            }
             #[cfg(feature = "kubernetes")]
-            Self::FlannelKube(options) => tokio::spawn(super::driver::drive(
-                super::kube::Kube::new(options.clone(), super::flannel::Half::of(overlay)),
-                told,
-            )),
+            Self::FlannelKube(options) => {
+                let half = super::flannel::Half::of(overlay);
+                tokio::spawn(drive(super::kube::Kube::new(options.clone(), half), told))
+            }
+            Self::Kernel(options) => {
+                let segment = kernel::Segment { vni: overlay.vni, udp_port: overlay.udp_port, local: overlay.local };
+                tokio::spawn(drive(Kernel::new(options.clone(), segment), told))
+            }
+            Self::Directory(options) => tokio::spawn(drive(Directory::new(options.clone()), told)),
             #[allow(unreachable_patterns, reason = "with all features every kind has an arm of its own")]
             _ => unbuilt(overlay, told),
         }
