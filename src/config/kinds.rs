@@ -11,6 +11,7 @@ use toml::de::DeValue;
 
 use super::Advertise;
 use super::reader::Reading;
+use crate::control::kubernetes::{AnnotationPrefix, ConfigMap};
 use crate::tables::Dscp;
 use crate::wire::{Mac, Mtu, Prefix, Vni};
 
@@ -67,6 +68,24 @@ pub(super) fn string(value: &DeValue<'_>) -> Reading<String> {
 pub(super) fn directory(value: &DeValue<'_>) -> Reading<PathBuf> {
     let path = value.as_str().map(PathBuf::from).filter(|path| path.is_absolute());
     path.ok_or("an absolute path (a string that begins with /)".into())
+}
+
+/// What flannel's annotations begin with.
+pub(super) fn annotation_prefix(value: &DeValue<'_>) -> Reading<AnnotationPrefix> {
+    let prefix = value.as_str().map(AnnotationPrefix::new);
+    prefix.unwrap_or(Err("a string such as \"flannel.alpha.coreos.com\"")).map_err(Into::into)
+}
+
+/// The name of a ConfigMap. Names are made of what DNS names are made of.
+pub(super) fn config_map(value: &DeValue<'_>) -> Reading<ConfigMap> {
+    let is_name = |name: &str| {
+        let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b);
+        (1..=253).contains(&name.len()) && name.bytes().all(fits)
+    };
+    let parts = value.as_str().and_then(|s| s.split_once('/'));
+    let parts = parts.filter(|(namespace, name)| is_name(namespace) && is_name(name));
+    let map = parts.map(|(namespace, name)| ConfigMap { namespace: namespace.into(), name: name.into() });
+    map.ok_or("a namespace and a name (a string such as \"kube-flannel/kube-flannel-cfg\")".into())
 }
 
 /// Where a server is.

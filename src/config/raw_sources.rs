@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::reader::{At, Field, Section};
 use super::{Advertise, fragment, kinds};
 use crate::control::etcd::{self, Identity, User};
+use crate::control::kubernetes::{self, Access};
 use crate::control::source::kernel::MAIN_TABLE;
 use crate::control::source::{Kind, directory, kernel};
 use crate::wire::Prefix;
@@ -28,8 +29,12 @@ pub(super) struct RawSource {
 type Keys = fn(&mut Section<'_, '_>) -> Option<Kind>;
 
 /// The kinds, each with what reads its keys.
-const KINDS: &[(&str, Keys)] =
-    &[("flannel-etcd", flannel_etcd), ("kernel", kernel_keys), ("directory", directory_keys)];
+const KINDS: &[(&str, Keys)] = &[
+    ("flannel-etcd", flannel_etcd),
+    ("flannel-kube", flannel_kube),
+    ("kernel", kernel_keys),
+    ("directory", directory_keys),
+];
 
 /// What a gateway that was built without a client says.
 fn built_with(s: &mut Section<'_, '_>, feature: &'static str, is: bool) {
@@ -64,6 +69,25 @@ fn flannel_etcd(s: &mut Section<'_, '_>) -> Option<Kind> {
         identity: identity?,
         user,
         lifetime: Duration::from_secs(lifetime?.value),
+    }))
+}
+
+fn flannel_kube(s: &mut Section<'_, '_>) -> Option<Kind> {
+    built_with(s, "kubernetes", cfg!(feature = "kubernetes"));
+    let kubeconfig = s.optional("kubeconfig", kinds::directory);
+    let context = s.optional("context", kinds::string);
+    let annotations = s.optional("annotations", kinds::annotation_prefix);
+    let net_conf = s.optional("net_conf", kinds::config_map);
+    let access = Access { kubeconfig: kubeconfig.settled()?, context: context.settled()? };
+    if access.kubeconfig.is_none() && access.context.is_some() {
+        s.complain("context", "a context is part of a file; `kubeconfig` says which".to_owned());
+        return None;
+    }
+    Some(Kind::FlannelKube(kubernetes::Options {
+        access,
+        annotations: annotations.settled()?.unwrap_or_default(),
+        net_conf: net_conf.settled()?.unwrap_or_default(),
+        gateway: kubernetes::GATEWAY.to_owned(),
     }))
 }
 

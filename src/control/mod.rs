@@ -5,7 +5,6 @@ pub mod engine;
 pub mod etcd;
 pub mod herald;
 pub mod keeper;
-#[cfg(feature = "kubernetes")]
 pub mod kubernetes;
 pub mod learnt;
 pub mod moves;

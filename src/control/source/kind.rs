@@ -7,8 +7,8 @@ use super::Told;
 use super::directory::{self, Directory};
 use super::driver::drive;
 use super::kernel::{self, Kernel};
-use crate::control::etcd;
 use crate::control::herald::{Standing, Wanted};
+use crate::control::{etcd, kubernetes};
 use crate::tables::Overlay;
 
 /// What is asked, and how.
@@ -16,6 +16,8 @@ use crate::tables::Overlay;
 pub enum Kind {
     /// flannel's keys in etcd.
     FlannelEtcd(etcd::Options),
+    /// flannel's annotations of Nodes on a Kubernetes API server.
+    FlannelKube(kubernetes::Options),
     /// The kernel's own tables: a VXLAN device that somebody else programs.
     Kernel(kernel::Options),
     /// A directory of files.
@@ -38,6 +40,7 @@ impl Kind {
     pub fn origin(&self) -> String {
         match self {
             Self::FlannelEtcd(options) => options.origin(),
+            Self::FlannelKube(options) => options.origin(),
             Self::Kernel(kernel::Options { device, table }) => format!("kernel device {device} table {table}"),
             Self::Directory(options) => format!("directory {}", options.path.display()),
         }
@@ -46,7 +49,7 @@ impl Kind {
     /// May a prefix of one object lie within another's? Routes nest; leases of pod networks never do.
     pub fn nests(&self) -> bool {
         match self {
-            Self::FlannelEtcd(_) => false,
+            Self::FlannelEtcd(_) | Self::FlannelKube(_) => false,
             Self::Kernel(_) | Self::Directory(_) => true,
         }
     }
@@ -59,6 +62,11 @@ impl Kind {
             Self::FlannelEtcd(options) => {
                 let half = super::flannel::Half::of(overlay);
                 tokio::spawn(drive(super::etcd::Etcd::new(options.clone(), half), told))
+            }
+            #[cfg(feature = "kubernetes")]
+            Self::FlannelKube(options) => {
+                let half = super::flannel::Half::of(overlay);
+                tokio::spawn(drive(super::kube::Kube::new(options.clone(), half), told))
             }
             Self::Kernel(options) => {
                 let segment = kernel::Segment { vni: overlay.vni, udp_port: overlay.udp_port, local: overlay.local };
