@@ -3,6 +3,8 @@
 
 #[path = "support/netns.rs"]
 mod netns;
+#[path = "support/pods.rs"]
+mod pods;
 #[path = "support/steady.rs"]
 mod steady;
 
@@ -12,8 +14,9 @@ use std::time::{Duration, Instant};
 
 use etcd_client::{Client, GetOptions, Txn, TxnOp};
 use netns::{Net, run_in, until};
+use pods::{all_reach_each_other, arrive_after, reach};
 use selvedge::lab::traffic::ping;
-use selvedge::lab::{Cluster, EtcdServer, Flanneld, Host, Node, Process, Shape};
+use selvedge::lab::{Cluster, EtcdServer, Flanneld, Node, Process};
 use selvedge::wire::Mac;
 use steady::{SOON, Steady, load};
 
@@ -44,19 +47,14 @@ fn lease(cluster: &Cluster, subnet: &str, node: &Node, mac: Mac) -> (String, Str
 impl Stage {
     /// Nothing but the networks' configurations is in etcd. `blue` and `green` are what [[source]] has besides.
     fn new(tag: &str, [blue, green]: [&str; 2]) -> Option<Self> {
-        let mut net = Net::shaped(tag, Shape { bare: true, ..Shape::default() })?;
+        let mut net = Net::learning(tag)?;
         let dir = net.room().join("etcd");
         fs::create_dir(&dir).unwrap();
         let mut server = EtcdServer::new(&dir, "127.0.0.1:2379".parse().unwrap(), "127.0.0.1:2380".parse().unwrap());
         server.more.push("--quota-backend-bytes=1000000000".into());
         let etcd = Some(server.start(Some(&net.t.gateway)).unwrap());
-        // no peers: those are what is to be learnt
-        let parts = net.config.split("[[").enumerate().filter(|(_, part)| !part.starts_with("peer"));
-        let mut config: String =
-            parts.map(|(n, part)| if n == 0 { part.into() } else { format!("[[{part}") }).collect();
-        config += &format!("\n[state]\ndirectory = \"{}\"\n", net.room().join("state").display());
         for (cluster, more) in net.t.clusters().into_iter().zip([blue, green]) {
-            config += &format!(
+            net.config += &format!(
                 "\n[[source]]\nname = \"{0}-etcd\"\noverlay = \"{0}\"\nkind = \"flannel-etcd\"\n\
                  endpoints = [\"{1}\"]\nprefix = \"{2}\"\n{more}\n",
                 cluster.name,
@@ -64,7 +62,6 @@ impl Stage {
                 prefix(cluster)
             );
         }
-        net.config = config;
         let flannelds = net
             .t
             .clusters()
@@ -126,22 +123,8 @@ impl Stage {
         let t = self.net.t.clone();
         self.join(t.clusters().into_iter().flat_map(|c| c.nodes.iter().map(move |node| (c, node))));
         self.net.start();
-        let hosts: Vec<&Host> =
-            vec![&t.blue.nodes[0].pod, &t.blue.nodes[1].pod, &t.green.nodes[0].pod, &t.green.nodes[1].pod];
-        assert!(
-            until(Duration::from_secs(8), || reach(hosts[0], hosts[3]) && reach(hosts[3], hosts[1])),
-            "{}",
-            self.net.log()
-        );
-        for (from, to) in hosts.iter().flat_map(|from| hosts.iter().map(move |to| (from, to))) {
-            assert!(reach(from, to), "{} to {}", from.address, to.address);
-        }
-        assert!(reach(&t.native, hosts[0]) && reach(hosts[1], &t.native));
+        all_reach_each_other(&self.net);
     }
-}
-
-fn reach(from: &Host, to: &Host) -> bool {
-    ping(&from.ns, to.address, 1, 56).unwrap().complete()
 }
 
 /// Packets an interface of the namespace that it is called in has received.
@@ -172,17 +155,7 @@ fn what_etcd_says_is_the_map_within_a_second() {
     let flow = load(&blue[0].pod, &green[0].pod, 500);
     sleep(Duration::from_millis(300));
     assert_eq!(flow.counts().received, 0);
-    let arrive = |what: &str, change: &dyn Fn()| {
-        let before = flow.counts().received;
-        change();
-        let began = Instant::now();
-        assert!(
-            until(SOON, || flow.counts().received > before + 5),
-            "{what}: not within a second\n{}",
-            stage.net.log()
-        );
-        println!("a node that {what}: packets arrive after {:?}", began.elapsed());
-    };
+    let arrive = |what: &str, change: &dyn Fn()| arrive_after(&stage.net, &flow, what, change);
     arrive("joins", &|| stage.join([(&t.green, &green[0])]));
     // it is set up anew: another MAC
     let mac: Mac = "02:00:00:00:77:01".parse().unwrap();

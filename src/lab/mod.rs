@@ -8,7 +8,6 @@
 //! Every loop in here is bounded in time and in count: a broken data path makes a report, never a hang.
 
 mod etcd;
-#[cfg(feature = "etcd")]
 mod flanneld;
 mod gateway_config;
 mod links;
@@ -26,8 +25,7 @@ use std::fmt;
 use std::io;
 
 pub use etcd::EtcdServer;
-#[cfg(feature = "etcd")]
-pub use flanneld::Flanneld;
+pub use flanneld::{Desk as FlannelDesk, Flanneld, PAUSE as FLANNELD_PAUSE};
 pub use links::{End, Vxlan};
 pub use namespace::Namespace;
 pub use process::Process;

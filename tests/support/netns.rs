@@ -81,6 +81,16 @@ impl Net {
         Some(net)
     }
 
+    /// The network, of which neither nodes nor gateway know anything yet: what is in the file are its overlays, and a
+    /// place for snapshots.
+    pub(crate) fn learning(tag: &str) -> Option<Self> {
+        let mut net = Self::shaped(tag, Shape { bare: true, ..Shape::default() })?;
+        let parts = net.config.split("[[").enumerate().filter(|(_, part)| !part.starts_with("peer"));
+        net.config = parts.map(|(n, part)| if n == 0 { part.into() } else { format!("[[{part}") }).collect();
+        net.config += &format!("\n[state]\ndirectory = \"{}\"\n", net.room().join("state").display());
+        Some(net)
+    }
+
     /// Replaces part of the configuration, which must be there.
     pub(crate) fn edit(&mut self, from: &str, to: &str) {
         assert!(self.config.contains(from), "no `{from}` in\n{}", self.config);

@@ -1,4 +1,8 @@
-//! Plays flanneld for a cluster: on each node it does with the subnet keys of etcd what flanneld does there, no more.
+//! Plays flanneld for a cluster: on each node it does with what the cluster's store says what flanneld does there, no
+//! more. Which store that is, the caller says; etcd's is here.
+
+#[cfg(feature = "etcd")]
+mod etcd;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -6,16 +10,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use etcd_client::{Client, Error, EventType, GetOptions, WatchOptions};
-use serde_json::Value;
-use tokio::time::timeout;
+use rustix::io::Errno;
 
 use super::nodes::{Remote, program};
-use super::{Cluster, LabError, Namespace};
+use super::{Cluster, LabError, Namespace, Node};
 use crate::wire::{Mac, Prefix};
 
 /// Between two looks at whether it is to end, and before a server that failed is asked again.
-const PAUSE: Duration = Duration::from_millis(50);
+pub const PAUSE: Duration = Duration::from_millis(50);
 
 /// One flanneld for each node of a cluster. It ends with the value; what it programmed stays, as flanneld's does.
 #[derive(Debug)]
@@ -24,27 +26,24 @@ pub struct Flanneld {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What it needs to know.
-struct Desk {
-    prefix: String,
+/// The nodes, to whoever follows a store.
+#[derive(Debug)]
+pub struct Desk {
     cluster: Cluster,
     end: Arc<AtomicBool>,
 }
 
 impl Flanneld {
-    /// Follows the keys under `prefix` of the server at `endpoint`, which is reached from the namespace `from`.
-    pub fn start(from: &Namespace, endpoint: String, prefix: String, cluster: &Cluster) -> Self {
+    /// Has `follow` tell the nodes, from the namespace `from`, until [`Desk::ended`]; if it returns before, it is called
+    /// again: a server that is away changes nothing.
+    pub fn following(from: &Namespace, cluster: &Cluster, mut follow: impl FnMut(&Desk) + Send + 'static) -> Self {
         let end = Arc::new(AtomicBool::new(false));
-        let desk = Desk { prefix: format!("{prefix}/subnets/"), cluster: cluster.clone(), end: end.clone() };
+        let desk = Desk { cluster: cluster.clone(), end: end.clone() };
         let from = from.clone();
         let work = move || {
             while !desk.ended() {
-                let follow = || -> Option<()> {
-                    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
-                    runtime.block_on(desk.follow(&endpoint)).ok()
-                };
-                // a server that is away changes nothing
-                let _ = from.run(follow);
+                // a namespace that is gone has nodes no more
+                let _ = from.run(|| follow(&desk));
                 thread::sleep(PAUSE);
             }
         };
@@ -62,64 +61,34 @@ impl Drop for Flanneld {
 }
 
 impl Desk {
-    fn ended(&self) -> bool {
+    /// Is it to end?
+    pub fn ended(&self) -> bool {
         self.end.load(Ordering::Relaxed)
     }
 
-    /// Until the connection breaks, or it is to end.
-    async fn follow(&self, endpoint: &str) -> Result<(), Error> {
-        let mut client = Client::connect([endpoint], None).await?;
-        let all = client.get(self.prefix.clone(), Some(GetOptions::new().with_prefix())).await?;
-        for kv in all.kvs() {
-            self.put(kv.key_str()?, kv.value());
-        }
-        let from = all.header().map_or(0, |header| header.revision()) + 1;
-        let options = WatchOptions::new().with_prefix().with_start_revision(from);
-        let mut watch = client.watch(self.prefix.clone(), Some(options)).await?;
-        while !self.ended() {
-            let Ok(message) = timeout(PAUSE, watch.message()).await else { continue };
-            let Some(message) = message? else { break };
-            for event in message.events() {
-                let Some(kv) = event.kv() else { continue };
-                match event.event_type() {
-                    EventType::Put => self.put(kv.key_str()?, kv.value()),
-                    EventType::Delete => self.delete(kv.key_str()?),
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn subnet(&self, key: &str) -> Option<Prefix> {
-        key.strip_prefix(&self.prefix)?.replace('-', "/").parse().ok()
-    }
-
-    fn put(&self, key: &str, value: &[u8]) {
-        let Some(prefix) = self.subnet(key) else { return };
-        let Some((vtep, mac)) = lease(value) else { return };
+    /// The node at `vtep` has the pods of `prefix`.
+    pub fn put(&self, prefix: Prefix, vtep: IpAddr, mac: Mac) {
         let remote = Remote { vtep, mac, addresses: vec![prefix.addr()], prefixes: vec![prefix] };
-        self.on_each_node(
-            |node| if node.vtep == vtep { Ok(()) } else { program(&node.ns, &self.cluster.device(), &remote) },
-        );
+        // a node has its own prefix whatever address it is reached at
+        let own = |node: &Node| node.vtep == vtep || node.prefix.overlaps(&prefix);
+        self.on_each_node(|node| if own(node) { Ok(()) } else { program(&node.ns, &self.cluster.device(), &remote) });
     }
 
-    fn delete(&self, key: &str) {
-        let Some(prefix) = self.subnet(key) else { return };
-        self.on_each_node(|node| if node.prefix == prefix { Ok(()) } else { node.ns.unroute(prefix) });
+    /// Nobody has them any more.
+    pub fn delete(&self, prefix: Prefix) {
+        // pods of a node itself: its own routes stay, and of further ones there are none
+        let none = |error: &LabError| error.io().raw_os_error() == Some(Errno::SRCH.raw_os_error());
+        self.on_each_node(|node| match node.prefix == prefix {
+            true => Ok(()),
+            false => node.ns.unroute(prefix).or_else(|error| if none(&error) { Ok(()) } else { Err(error) }),
+        });
     }
 
-    fn on_each_node(&self, work: impl Fn(&super::Node) -> Result<(), LabError>) {
+    fn on_each_node(&self, work: impl Fn(&Node) -> Result<(), LabError>) {
         for node in &self.cluster.nodes {
             if let Err(error) = work(node) {
                 eprintln!("flanneld of {}: {error}", node.ns.name());
             }
         }
     }
-}
-
-/// Where a node is, by its lease.
-fn lease(value: &[u8]) -> Option<(IpAddr, Mac)> {
-    let lease: Value = serde_json::from_slice(value).ok()?;
-    let vtep = lease["PublicIP"].as_str()?.parse().ok()?;
-    Some((vtep, lease["BackendData"]["VtepMAC"].as_str()?.parse().ok()?))
 }
