@@ -88,6 +88,19 @@ pub(super) fn config_map(value: &DeValue<'_>) -> Reading<ConfigMap> {
     map.ok_or("a namespace and a name (a string such as \"kube-flannel/kube-flannel-cfg\")".into())
 }
 
+/// The gateway's name among the nodes of a cluster: a DNS label (RFC 1123 §2.1) with room for the prefix in the names of
+/// its Nodes.
+pub(super) fn node_name(value: &DeValue<'_>) -> Reading<String> {
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let is_label = |s: &&str| {
+        (1..=40).contains(&s.len())
+            && s.bytes().all(|b| fits(b) || b == b'-')
+            && [s.as_bytes().first(), s.as_bytes().last()].into_iter().flatten().all(|b| fits(*b))
+    };
+    let name = value.as_str().filter(is_label).map(str::to_owned);
+    name.ok_or("a name (1 to 40 of the characters a-z, 0-9 and -, which neither begins nor ends it)".into())
+}
+
 /// Where a server is.
 pub(super) fn url(value: &DeValue<'_>) -> Reading<String> {
     let host = |s: &str| s.strip_prefix("http://").or(s.strip_prefix("https://")).is_some_and(|rest| !rest.is_empty());

@@ -78,6 +78,7 @@ fn flannel_kube(s: &mut Section<'_, '_>) -> Option<Kind> {
     let context = s.optional("context", kinds::string);
     let annotations = s.optional("annotations", kinds::annotation_prefix);
     let net_conf = s.optional("net_conf", kinds::config_map);
+    let gateway = s.or("gateway", kubernetes::GATEWAY.to_owned(), kinds::node_name);
     let access = Access { kubeconfig: kubeconfig.settled()?, context: context.settled()? };
     if access.kubeconfig.is_none() && access.context.is_some() {
         s.complain("context", "a context is part of a file; `kubeconfig` says which".to_owned());
@@ -87,7 +88,7 @@ fn flannel_kube(s: &mut Section<'_, '_>) -> Option<Kind> {
         access,
         annotations: annotations.settled()?.unwrap_or_default(),
         net_conf: net_conf.settled()?.unwrap_or_default(),
-        gateway: kubernetes::GATEWAY.to_owned(),
+        gateway: gateway?.value,
     }))
 }
 

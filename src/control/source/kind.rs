@@ -80,7 +80,7 @@ impl Kind {
 
     /// Can the gateway register itself where this comes from?
     pub fn attracts(&self) -> bool {
-        matches!(self, Self::FlannelEtcd(_))
+        matches!(self, Self::FlannelEtcd(_) | Self::FlannelKube(_))
     }
 
     /// Registers the gateway from now on, so that nodes of `overlay` send to it; `None` where that cannot be.
@@ -92,6 +92,13 @@ impl Kind {
                 use crate::control::herald;
                 let Attraction { wanted, standing, end } = attraction;
                 let herald = herald::etcd::Etcd::new(options.clone(), herald::OurEnd::of(overlay));
+                Some(tokio::spawn(herald::drive(herald, wanted, standing, end)))
+            }
+            #[cfg(feature = "kubernetes")]
+            Self::FlannelKube(options) => {
+                use crate::control::herald;
+                let Attraction { wanted, standing, end } = attraction;
+                let herald = herald::kube::Kube::new(options.clone(), &overlay.name, herald::OurEnd::of(overlay));
                 Some(tokio::spawn(herald::drive(herald, wanted, standing, end)))
             }
             #[allow(unreachable_patterns, reason = "with all features every kind that attracts has an arm")]
