@@ -9,11 +9,12 @@ mod pods;
 mod steady;
 
 use std::fs;
+use std::process::Output;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use etcd_client::{Client, GetOptions, Txn, TxnOp};
-use netns::{Net, run_in, until};
+use netns::{Net, output_in, run_in, until};
 use pods::{all_reach_each_other, arrive_after, reach};
 use selvedge::lab::traffic::ping;
 use selvedge::lab::{Cluster, EtcdServer, Flanneld, Node, Process};
@@ -77,6 +78,36 @@ impl Stage {
             (format!("{}/config", prefix(c)), format!(r#"{{"Network":"{}","Backend":{backend}}}"#, c.pods))
         };
         self.put(self.net.t.clusters().map(conf));
+    }
+
+    /// What a command says of the running gateway, and whether it succeeds.
+    fn ask(&self, words: &[&str]) -> (bool, String) {
+        let path = self.net.config_path();
+        let command = [&[env!("CARGO_BIN_EXE_selvedge")], words, &["--config", path.to_str().unwrap()]].concat();
+        let Output { status, stdout, stderr } = output_in(&self.net.t.gateway, &command);
+        (status.success(), String::from_utf8([stdout, stderr].concat()).unwrap())
+    }
+
+    /// The operator is told what is held back and where it came from, and says that it is meant.
+    fn somebody_accepts(&self, pod: &Host) {
+        let held = || self.net.scrape().sum("selvedge_source_held", &[("source", "blue-etcd")]);
+        assert!(held() > 0.0);
+        let (well, said) = self.ask(&["show", "sources"]);
+        assert!(well && said.contains("blue-etcd (overlay blue): in step"), "{said}");
+        assert!(said.contains("if that is meant: selvedge accept blue-etcd"), "{said}");
+        let (well, said) = self.ask(&["explain", &pod.address.to_string()]);
+        let source = "said by blue-etcd (subnets/10.244.1.0-24), preference 100: decides";
+        assert!(well && said.contains("overlay `blue`, node ") && said.contains(source), "{said}");
+        let (well, said) = self.ask(&["explain", "203.0.113.1"]);
+        assert!(well && said.contains("dropped as no_route"), "{said}");
+        let (well, said) = self.ask(&["accept", "blue"]);
+        assert!(!well && said.contains("there are: blue-etcd, green-etcd"), "{said}");
+        let routes = self.routes();
+        let (well, said) = self.ask(&["accept", "blue-etcd"]);
+        assert!(well && said.contains("accepted"), "{said}");
+        assert!(until(SOON, || held() == 0.0 && self.routes() < routes), "{}", self.net.log());
+        let (_, said) = self.ask(&["explain", &pod.address.to_string()]);
+        assert!(said.contains("no_route"), "{said}");
     }
 
     /// Does something with etcd, from where it is.
@@ -219,6 +250,8 @@ fn without_etcd_all_goes_on_and_what_it_says_on_return_counts() {
     sleep(Duration::from_secs(1));
     assert_eq!(stage.routes(), routes);
     assert!(reach(&blue[0].pod, &green[1].pod) && reach(&green[1].pod, &blue[1].pod) && reach(&t.native, &blue[0].pod));
+
+    stage.somebody_accepts(&blue[0].pod);
     stage.net.stop();
 }
 

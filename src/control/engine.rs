@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::Route;
 use super::compile::{Compiler, PortLink, hop_key};
+use super::explain::explain;
 use super::keeper::{Changes, HopKey, HopState, Keeper, LinkChange, LinkFacts, Unready};
 use super::learnt::{Learner, Learnt, SourceStatus};
 use super::moves::Moves;
@@ -179,6 +180,11 @@ impl Engine {
         let mut events = Vec::new();
         let held = self.learnt.accept(source, &mut events)?;
         Some((held, self.put_in_force(events)))
+    }
+
+    /// Where packets to an address go, and which source said so; lines for people.
+    pub fn explain(&self, address: IpAddr) -> String {
+        explain(address, &self.rib, &self.learnt, self.compiler.overlays())
     }
 
     /// What was learnt, for whoever keeps it or asks.

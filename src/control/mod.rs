@@ -3,6 +3,7 @@
 pub mod compile;
 pub mod engine;
 pub mod etcd;
+mod explain;
 pub mod herald;
 pub mod keeper;
 pub mod kubernetes;

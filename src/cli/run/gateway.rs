@@ -8,6 +8,7 @@ use std::time::{Duration, Instant as Moment};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
+use super::super::ask;
 use super::RunError;
 use super::heralds::Heralds;
 use super::launch::{self, Crew};
@@ -167,6 +168,7 @@ impl Gateway {
 
     /// The control plane's loop.
     async fn serve(&mut self, path: &Path, signals: &mut Signals, file: &mut FileWatch) -> Result<(), RunError> {
+        let mut questions = self.observatory.questions().ok_or(RunError::Twice)?;
         let mut tend = interval(TEND_EVERY);
         tend.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -180,6 +182,10 @@ impl Gateway {
                 news = self.sources.hear() => {
                     let moves = self.engine.learn(news.into_iter(), Moment::now());
                     self.attract(&moves);
+                }
+                Some(question) = questions.recv() => {
+                    // who asked may have gone
+                    let _ = question.answer.send(self.engine.explain(question.address));
                 }
                 () = sleep_until(due), if judging => {
                     let moves = self.engine.tend(Moment::now());
@@ -208,6 +214,7 @@ impl Gateway {
                     }
                     self.heralds.attune(self.engine.epoch(), || self.engine.routes());
                     self.heralds.tell();
+                    self.heed();
                     if self.shelf.is_due() {
                         let changed = self.engine.learnt().take_changed();
                         self.shelf.keep(changed);
@@ -225,6 +232,26 @@ impl Gateway {
             && let Err(error) = self.introduce()
         {
             tracing::error!(%error, "the XDP program does not know the ports' new addresses");
+        }
+    }
+
+    /// Lets go what sources withdrew and somebody said is meant, by a mark in the state directory.
+    fn heed(&mut self) {
+        let names: Vec<String> = self.config.sources.iter().map(|s| s.name.clone()).collect();
+        for name in names {
+            let mark = ask::mark(&self.config.state, &name);
+            // first what it says, then the mark: who waits for it to vanish may then look
+            if !mark.exists() {
+                continue;
+            }
+            if let Some((held, moves)) = self.engine.accept(&name) {
+                tracing::warn!(source = name, held, "what it withdrew is accepted");
+                self.attract(&moves);
+                self.tell();
+            }
+            if let Err(error) = std::fs::remove_file(&mark) {
+                tracing::error!(%error, "cannot remove {}: whatever the source withdraws is accepted", mark.display());
+            }
         }
     }
 
