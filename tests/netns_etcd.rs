@@ -17,7 +17,7 @@ use etcd_client::{Client, GetOptions, Txn, TxnOp};
 use netns::{Net, output_in, run_in, until};
 use pods::{all_reach_each_other, arrive_after, reach};
 use selvedge::lab::traffic::ping;
-use selvedge::lab::{Cluster, EtcdServer, Flanneld, Node, Process};
+use selvedge::lab::{Cluster, EtcdServer, Flanneld, Host, Node, Process};
 use selvedge::wire::Mac;
 use steady::{SOON, Steady, load};
 
