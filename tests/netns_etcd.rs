@@ -285,7 +285,8 @@ fn a_hundred_thousand_prefixes() {
     stage.net.start();
     let ready = began.elapsed();
     let there = || ping(&t.native.ns, last.parse::<std::net::Ipv4Addr>().unwrap(), 1, 56).unwrap().complete();
-    assert!(until(Duration::from_secs(2), there), "not within two seconds\n{}", stage.net.log());
+    // about one second on a quiet machine of two cores; how long it took is printed
+    assert!(until(Duration::from_secs(10), there), "not within ten seconds\n{}", stage.net.log());
     println!("ready {ready:?} after the start, {ALL} prefixes of etcd in use {:?} after that", began.elapsed() - ready);
     assert!(until(SOON, || stage.routes() == (ALL + 2) as f64), "{}", stage.routes());
 
