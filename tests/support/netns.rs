@@ -28,17 +28,22 @@ const SETTLE: Duration = Duration::from_secs(2);
 /// Between one look and the next.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// The most that one look counts for: a virtual machine may stand still for seconds, and nothing moves meanwhile.
+const LOOK: Duration = Duration::from_millis(300);
+
 /// Looks until `done` says so; false when `patience` ran out before.
 pub(crate) fn until(patience: Duration, mut done: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + patience;
+    let mut left = patience;
     loop {
+        let began = Instant::now();
         if done() {
             return true;
         }
-        if Instant::now() > deadline {
+        if left.is_zero() {
             return false;
         }
         thread::sleep(PAUSE);
+        left = left.saturating_sub(began.elapsed().min(LOOK));
     }
 }
 
