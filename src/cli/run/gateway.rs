@@ -181,7 +181,7 @@ impl Gateway {
                 changes = self.engine.changed() => self.follow(&changes),
                 news = self.sources.hear() => {
                     let moves = self.engine.learn(news.into_iter(), Moment::now());
-                    self.attract(&moves);
+                    self.steer(&moves);
                 }
                 Some(question) = questions.recv() => {
                     // who asked may have gone
@@ -189,7 +189,7 @@ impl Gateway {
                 }
                 () = sleep_until(due), if judging => {
                     let moves = self.engine.tend(Moment::now());
-                    self.attract(&moves);
+                    self.steer(&moves);
                 }
                 ready = self.ears.ready() => {
                     ready.map_err(RunError::system("listening for ICMP about packets too big"))?;
@@ -239,25 +239,21 @@ impl Gateway {
     fn heed(&mut self) {
         let names: Vec<String> = self.config.sources.iter().map(|s| s.name.clone()).collect();
         for name in names {
-            let mark = ask::mark(&self.config.state, &name);
-            // first what it says, then the mark: who waits for it to vanish may then look
-            if !mark.exists() {
+            // a mark that cannot be removed, or none, accepts nothing
+            if std::fs::remove_file(ask::mark(&self.config.state, &name)).is_err() {
                 continue;
             }
             if let Some((held, moves)) = self.engine.accept(&name) {
                 tracing::warn!(source = name, held, "what it withdrew is accepted");
-                self.attract(&moves);
+                self.steer(&moves);
                 self.tell();
-            }
-            if let Err(error) = std::fs::remove_file(&mark) {
-                tracing::error!(%error, "cannot remove {}: whatever the source withdraws is accepted", mark.display());
             }
         }
     }
 
     /// Steers what was learnt: new prefixes once every worker knows the way, and none any more that leads nowhere. What
     /// programs have no room for is served to other overlays only.
-    fn attract(&mut self, moves: &Moves) {
+    fn steer(&mut self, moves: &Moves) {
         if moves.is_empty() {
             return;
         }

@@ -12,6 +12,7 @@ use crate::control::source::driver::{in_one_line, pauses};
 const RETIRE_WITHIN: Duration = Duration::from_secs(3);
 
 /// Keeps `wanted` registered until `end` is said, or nobody is there any more to say it, and then takes everything back.
+/// Begins when something is wanted for the first time: before that nothing is touched that an earlier process registered.
 pub async fn drive(
     mut herald: impl Herald,
     mut wanted: Wanted,
