@@ -209,10 +209,11 @@ impl Gateway {
                     if let Some(worker) = self.crew.casualty() {
                         return Err(RunError::WorkerDied(worker));
                     }
-                    if let Some(source) = self.sources.casualty() {
+                    if let Some(source) = self.sources.casualty().or_else(|| self.heralds.casualty()) {
                         return Err(RunError::SourceDied(source.to_owned()));
                     }
-                    self.heralds.attune(self.engine.epoch(), || self.engine.routes());
+                    let complete = self.engine.learnt().is_complete();
+                    self.heralds.attune(self.engine.epoch(), complete, || self.engine.routes());
                     self.heralds.tell();
                     self.heed();
                     if self.shelf.is_due() {
