@@ -22,6 +22,9 @@ use stage::Stage;
 
 /// How long the map may take to be everywhere after the gateway is ready.
 const LEARNT: Duration = Duration::from_secs(10);
+/// How long sources may take to be in step after etcd was away, and how often it is looked.
+const IN_STEP: Duration = Duration::from_secs(8);
+const LOOK: Duration = Duration::from_millis(50);
 /// Packets a second on each journey while the map is waited for.
 const PROBE_RATE: u32 = 200;
 
@@ -42,7 +45,8 @@ pub(super) fn perform(lab: &Lab, options: &DemoOptions, stop: &Stop) -> Result<(
     if guest.corrupt > 0 {
         failures.push(format!("{GUEST}: {} packets came damaged", guest.corrupt));
     }
-    failures.extend(tell_what_it_knows(&gateway, &stage)?);
+    failures.extend(await_step(&gateway, topology.clusters().len(), stop)?);
+    failures.extend(tell_what_it_knows(&stage)?);
     failures.extend(gateway.stop().err());
     failures.extend(tell_what_is_left(&stage)?);
     verdict(gateway, failures)
@@ -98,8 +102,24 @@ fn tell_own_keys(stage: &Stage) -> Result<(), LabError> {
     Ok(())
 }
 
+/// Waits until all sources are in step with etcd again: each has pauses of its own between its attempts.
+fn await_step(gateway: &Gateway, sources: usize, stop: &Stop) -> Result<Option<String>, DemoError> {
+    let began = Instant::now();
+    loop {
+        stop.check()?;
+        let in_step = gateway.scrape()?.sum("selvedge_source_in_step", &[]);
+        if in_step == sources as f64 {
+            return Ok(None);
+        }
+        if began.elapsed() > IN_STEP {
+            return Ok(Some(format!("of the gateway's {sources} sources {in_step} are in step with etcd")));
+        }
+        thread::sleep(LOOK);
+    }
+}
+
 /// Prints what the commands would tell of the sources, and of two pods: one that is there, and one whose node left.
-fn tell_what_it_knows(gateway: &Gateway, stage: &Stage) -> Result<Vec<String>, LabError> {
+fn tell_what_it_knows(stage: &Stage) -> Result<Vec<String>, LabError> {
     let t: &Topology = stage.topology();
     let ask = |path: &str| get(&t.gateway, t.metrics_address(), path);
     say(format_args!("$ selvedge show sources\n{}", ask("/sources")?.trim_end()));
@@ -111,10 +131,6 @@ fn tell_what_it_knows(gateway: &Gateway, stage: &Stage) -> Result<Vec<String>, L
         if !said.contains(word) {
             failures.push(format!("the gateway does not say of {address}: {word}"));
         }
-    }
-    let in_step = gateway.scrape()?.sum("selvedge_source_in_step", &[]);
-    if in_step != t.clusters().len() as f64 {
-        failures.push(format!("of the gateway's two sources {in_step} are in step with etcd"));
     }
     Ok(failures)
 }

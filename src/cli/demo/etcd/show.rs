@@ -48,8 +48,7 @@ pub(super) fn show(
     let start = |j: &Journey| live::load(&j.from, &j.to, options.rate, total + GRACE);
     let mut loads: Vec<UdpLoad> = journeys.iter().map(start).collect::<Result<_, _>>()?;
     let (from, to) = stage.visit();
-    let guest = live::load(from, to, GUEST_RATE, total + GRACE)?;
-    loads.push(guest);
+    loads.push(live::load(from, to, GUEST_RATE, total + GRACE)?);
     let mut view = View { total, lanes: live::lanes(journeys), ..View::default() };
     view.lanes.push(Lane { kind: "transit", label: GUEST, guest: true, ..Lane::default() });
     let watch = Watch { loads: &loads, gateway, before: &before, stop };

@@ -74,8 +74,9 @@ impl<'a> Story<'a> {
             self.wait_until(self.began + total.mul_f64(part));
             let outcome = if self.has_ended() { Ok(()) } else { act(&mut self) };
             if self.has_ended() {
+                // what did not come may have been about to
                 failures.push("it ended before all had happened".into());
-                break; // what did not come may have been about to
+                break;
             }
             if let Err(failure) = outcome {
                 self.say(format!("NOT AS IT SHOULD BE: {failure}"));
