@@ -15,6 +15,7 @@ mod ask;
 mod fast;
 mod fit;
 mod forward;
+mod group;
 mod limit;
 mod neighbour;
 mod parse;
@@ -172,14 +173,20 @@ impl Path<'_> {
     #[inline(never)]
     pub fn outbound_front(&mut self, pkt: &mut Packet<'_>) -> Option<Verdict> {
         let scouted = self.scout_outbound(pkt);
-        if scouted.is_settled() { self.fast_outbound(pkt, scouted) } else { None }
+        if !scouted.is_settled() {
+            return None;
+        }
+        self.fast_outbound(pkt, scouted).or_else(|| self.grouped_outbound(pkt, scouted))
     }
 
     /// As [`Path::inbound`], for the front of a frame that goes on elsewhere.
     #[inline(never)]
     pub fn inbound_front(&mut self, pkt: &mut Packet<'_>) -> Option<Verdict> {
         let scouted = self.scout_inbound(pkt);
-        if scouted.is_settled() { self.fast_inbound(pkt, scouted) } else { None }
+        if !scouted.is_settled() {
+            return None;
+        }
+        self.fast_inbound(pkt, scouted).or_else(|| self.grouped_inbound(pkt, scouted))
     }
 
     /// Second look at a plain frame that came in by access port `port`.
@@ -187,7 +194,7 @@ impl Path<'_> {
     pub fn decide_outbound(&mut self, port: PortId, pkt: &mut Packet<'_>, scouted: Scouted) -> Verdict {
         match self.fast_outbound(pkt, scouted) {
             Some(verdict) => verdict,
-            None => pkt.aside(|pkt| self.careful_outbound(port, pkt)),
+            None => pkt.aside(|pkt| self.slow_outbound(port, pkt, scouted)),
         }
     }
 
@@ -196,8 +203,18 @@ impl Path<'_> {
     pub fn decide_inbound(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Verdict {
         match self.fast_inbound(pkt, scouted) {
             Some(verdict) => verdict,
-            None => pkt.aside(|pkt| self.careful_inbound(pkt)),
+            None => pkt.aside(|pkt| self.slow_inbound(pkt, scouted)),
         }
+    }
+
+    #[inline(never)]
+    fn slow_outbound(&mut self, port: PortId, pkt: &mut Packet<'_>, scouted: Scouted) -> Verdict {
+        self.grouped_outbound(pkt, scouted).unwrap_or_else(|| self.careful_outbound(port, pkt))
+    }
+
+    #[inline(never)]
+    fn slow_inbound(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Verdict {
+        self.grouped_inbound(pkt, scouted).unwrap_or_else(|| self.careful_inbound(pkt))
     }
 
     /// [`Path::outbound`] without its fast path, which must never decide otherwise.
@@ -336,11 +353,7 @@ impl Path<'_> {
         let epoch = self.tables.epoch();
         let cached = self.memory.cache.get(domain, src, epoch);
         let new = cached.is_none().then(|| self.ask(domain, src));
-        let id = new.map_or(cached, |told| told.advice).peer()?;
-        let peer = self.tables.peer(id)?;
-        if !peer.sends(overlay, outer_src) {
-            return None;
-        }
+        let id = self.tables.sender_of(new.map_or(cached, |told| told.advice), overlay, outer_src)?;
         if let Some(told) = new {
             self.remember(domain, src, told);
         }
@@ -358,9 +371,12 @@ impl Path<'_> {
         self.is_watched(action)
     }
 
+    /// Of several ways to an address the strictest counts, unless one of them leads to the access side.
     #[cold]
     fn is_watched(&self, action: Packed) -> bool {
-        self.tables.overlay_of(action).is_none_or(|overlay| overlay.source_check)
+        let ways = self.tables.ways(&action);
+        let watches = |way: &Packed| self.tables.overlay_of(*way).is_none_or(|overlay| overlay.source_check);
+        ways.iter().all(|way| way.hop().is_none()) && ways.iter().any(watches)
     }
 
     /// The peer at the outer source address.

@@ -1,6 +1,7 @@
 //! Floor 1: what the data path knows. Written by the control plane, read by workers, published in versions.
 
 use core::net::{IpAddr, Ipv4Addr};
+use core::slice;
 use std::sync::Arc;
 
 pub mod action;
@@ -8,6 +9,7 @@ pub mod addresses;
 pub mod cache;
 pub mod changes;
 pub mod fib;
+pub mod group;
 pub mod handover;
 pub mod hash;
 pub mod ids;
@@ -23,7 +25,8 @@ pub use action::{Action, Packed, PackedPair};
 pub use addresses::Addresses;
 pub use cache::{Domain, FlowCache, Seat};
 pub use fib::{Fib, FibWriter};
-pub use ids::{HopId, OverlayId, PeerId, PortId};
+pub use group::{Group, Member};
+pub use ids::{GroupId, HopId, OverlayId, PeerId, PortId};
 pub use overlay::{Dscp, Fit, Overlay};
 pub use peer::{NextHop, OuterHeader, Peer, PortFacts, Way};
 pub use prefix_map::PrefixMap;
@@ -52,6 +55,7 @@ pub struct Tables {
     senders: Senders,
     sources: Sources,
     hops: Slab<NextHop>,
+    groups: Slab<Group>,
     ports: Arc<[PortFacts]>,
 }
 
@@ -146,6 +150,25 @@ impl Tables {
         self.hops.get(advice.hop_row())
     }
 
+    /// The group that an action names, if it names one.
+    #[inline]
+    pub fn group_of(&self, advice: Packed) -> Option<&Group> {
+        self.groups.get(advice.group_row())
+    }
+
+    /// The ways that an action stands for: the members of a group, or the action alone.
+    #[inline]
+    pub fn ways<'a>(&'a self, advice: &'a Packed) -> &'a [Packed] {
+        self.group_of(*advice).map_or(slice::from_ref(advice), Group::members)
+    }
+
+    /// The peer that sends from `source` in this overlay, if an action names it, alone or with others.
+    #[inline]
+    pub fn sender_of(&self, advice: Packed, overlay: OverlayId, source: IpAddr) -> Option<PeerId> {
+        let sends = |id: &PeerId| self.peer(*id).is_some_and(|peer| peer.sends(overlay, source));
+        self.ways(&advice).iter().filter_map(|way| way.peer()).find(sends)
+    }
+
     /// The peer of an overlay that sends from `source`.
     #[inline]
     pub fn peer_by_source(&self, overlay: OverlayId, source: IpAddr) -> Option<PeerId> {
@@ -200,6 +223,7 @@ impl TablesWriter {
             senders: Senders::default(),
             sources: Sources::default(),
             hops: Slab::default(),
+            groups: Slab::default(),
             ports: ports.into(),
         };
         Self { fib, next, dirty: true }
@@ -265,6 +289,23 @@ impl TablesWriter {
         }
     }
 
+    /// Writes or clears a group. Its routes stay as they are.
+    pub fn set_group(&mut self, id: GroupId, group: Option<Group>) {
+        if self.next.groups.get(id.0) != group.as_ref() {
+            self.next.groups.set(id.0, group);
+            self.dirty = true;
+        }
+    }
+
+    /// Can packets be sent to a peer or to a next hop, as its row is written at present?
+    pub fn is_ready(&self, action: Action) -> bool {
+        match action {
+            Action::Encap(id) => self.next.peer(id).is_some_and(|peer| peer.way.is_some()),
+            Action::Deliver(id) => self.next.hop(id).is_some_and(|hop| hop.way.is_some()),
+            Action::Local | Action::Group(_) => false,
+        }
+    }
+
     /// Routes in the table.
     pub fn routes(&self) -> usize {
         self.fib.len()
@@ -316,11 +357,16 @@ mod tests {
         let hop = |n| Some(NextHop { port: PortId(0), addr: [10, 0, 0, n].into(), way: None });
         let ports = |n| vec![PortFacts { mac: Mac([2, 0, 0, 0, 1, n]), addresses: Addresses::default(), proxy: false }];
         type Edit<'a> = &'a dyn Fn(&mut TablesWriter);
-        let edits: [Edit<'_>; 9] = [
+        let group =
+            |n| Some(Group::new(&[Member { action: Action::Encap(PeerId(n)), identity: n.into(), ready: true }]));
+        let edits: [Edit<'_>; 12] = [
             &|w| w.set_peer(PeerId(3), peer(1)),
             &|w| w.set_peer(PeerId(3), peer(2)),
             &|w| w.set_hop(HopId(3), hop(1)),
             &|w| w.set_ports(ports(1)),
+            &|w| w.set_group(GroupId(3), group(1)),
+            &|w| w.set_group(GroupId(3), group(2)),
+            &|w| w.set_group(GroupId(3), None),
             &|w| w.set_route(prefix, Action::Encap(PeerId(3))),
             &|w| w.set_route(prefix, Action::Local),
             &|w| w.remove_route(&prefix),
