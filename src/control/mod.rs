@@ -2,6 +2,7 @@
 
 pub mod compile;
 pub mod engine;
+pub mod etcd;
 pub mod herald;
 pub mod keeper;
 pub mod pmtu;

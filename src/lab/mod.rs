@@ -7,6 +7,7 @@
 //!
 //! Every loop in here is bounded in time and in count: a broken data path makes a report, never a hang.
 
+mod etcd;
 mod gateway_config;
 mod links;
 mod namespace;
@@ -22,6 +23,7 @@ mod world;
 use std::fmt;
 use std::io;
 
+pub use etcd::EtcdServer;
 pub use links::{End, Vxlan};
 pub use namespace::Namespace;
 pub use process::Process;

@@ -1,6 +1,9 @@
 //! Attraction: where the nodes of an overlay take their map from, the gateway registers itself as the node that has the
 //! prefixes of others, so that nodes send to it and none of them is touched.
 
+#[cfg(feature = "etcd")]
+pub mod etcd;
+
 use core::convert::Infallible;
 use core::future::Future;
 use core::net::IpAddr;

@@ -18,6 +18,12 @@ pub const UDP_PORT: u16 = 8472;
 /// The only backend whose nodes the gateway can reach.
 const VXLAN: &str = "vxlan";
 
+/// What a gateway writes where an entry must have both halves and it has one: nothing is ever sent there. Blocks without
+/// hosts: IPv4's reserved class E (RFC 1112 §4), IPv6's discard prefix (RFC 6666).
+pub const FILLER_V4: Ipv4Addr = Ipv4Addr::new(240, 0, 0, 1);
+/// The same for IPv6.
+pub const FILLER_V6: Ipv6Addr = Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 1);
+
 /// The half of flannel's data that an overlay of the gateway is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Half {
@@ -144,8 +150,8 @@ impl Half {
         };
         let family = self.family.name();
         match right {
-            // what flannel writes for a node without this half
-            Some(none) if none.is_unspecified() => {
+            // what flannel, or a gateway, writes for a node without this half
+            Some(none) if none.is_unspecified() || none == FILLER_V4 || none == FILLER_V6 => {
                 Err(Fault::new(Refusal::NoFamily, format!("it has no {family} address: `{field}` is {none}")))
             }
             Some(address) => Ok(address),

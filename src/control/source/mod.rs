@@ -6,10 +6,13 @@
 //! | `news` | what a source may say: [`News`], [`Object`], [`Claim`] |
 //! | `refusal` | why something it says is not taken |
 //! | `driver` | keeps a source going: again after every failure, with growing pauses |
+//! | `etcd` | flannel on etcd |
 //! | `file` | the config file as a source |
 //! | `flannel` | what flannel publishes, by etcd or by the Kubernetes API |
 
 pub mod driver;
+#[cfg(feature = "etcd")]
+pub mod etcd;
 pub mod file;
 pub mod flannel;
 pub mod news;
