@@ -96,6 +96,12 @@ fn shared_seeds() -> Vec<(PortId, Vec<u8>)> {
     for ip in [&partial, &free, &old, &spoofed, &Ip::syn(NATIVE, SHARED_POD, 1460, false)] {
         seeds.push((ACCESS, plain(ip)));
     }
+    // to what not everybody may reach
+    let barred = [10, 246, 1, 6];
+    for ip in [Ip::udp(NATIVE, barred, (1, 2), b"barred"), Ip::udp(barred, BLUE_POD, (1, 2), b"not from here")] {
+        seeds.push((ACCESS, plain(&ip)));
+    }
+    seeds.push((UNDERLAY, from_blue(&Ip::udp(BLUE_POD, barred, (1, 2), b"barred")).frame()));
     // back to one of those who have it, and from one who has not
     for ip in [&Ip::udp(BLUE_POD, SHARED_POD, (1, 2), b"back"), &Ip::tcp(SHARED_POD, GREEN_POD, (1, 2), b"on")] {
         seeds.extend([(UNDERLAY, from_blue(ip).frame()), (UNDERLAY, from_node_2(ip))]);
@@ -107,6 +113,7 @@ fn shared_seeds() -> Vec<(PortId, Vec<u8>)> {
 fn shared_tables(fit: Fit) -> TablesWriter {
     let mut tables = fitted_tables(false, true, fit);
     share(&mut tables);
+    tables.set_imports(&borders());
     tables
 }
 

@@ -468,6 +468,46 @@ mod tests {
     }
 
     #[test]
+    fn a_group_lives_as_long_as_a_route_needs_it_and_so_do_its_members() {
+        let mut c = compiler(&[blue(), green()]);
+        let state = |key: &HopKey| match key {
+            HopKey::Routed { .. } => hop(5, 1),
+            HopKey::Attached { ifindex, .. } => hop(*ifindex, 2),
+        };
+        let any_of = |targets: &[Target]| Targets::of(targets.iter().copied());
+        let follow = |c: &mut Compiler, prefix: &str, before: &Option<Targets>, after: &Option<Targets>| {
+            let outcome = Outcome { prefix: prefix.parse().unwrap(), before: before.clone(), after: after.clone() };
+            c.follow(&outcome, &state);
+            tables(c)
+        };
+        let (two, other, one) = (
+            any_of(&[node(0, 11, 1), node(0, 12, 2)]),
+            any_of(&[node(0, 12, 2), node(0, 13, 3)]),
+            any_of(&[node(0, 11, 1)]),
+        );
+        let mixed = any_of(&[node(0, 12, 2), node(1, 21, 3)]);
+        follow(&mut c, "10.244.1.0/24", &None, &two);
+        let t = follow(&mut c, "10.244.2.0/24", &None, &two);
+        assert_eq!((at(&t, [10, 244, 1, 1]), t.peers().count()), (Some(Action::Group(GroupId(0))), 2));
+        assert_eq!(at(&t, [10, 244, 1, 1]), at(&t, [10, 244, 2, 1]));
+        let t = follow(&mut c, "10.244.1.0/24", &two, &other);
+        assert_eq!((at(&t, [10, 244, 1, 1]), t.peers().count()), (Some(Action::Group(GroupId(1))), 3));
+        let t = follow(&mut c, "10.244.2.0/24", &two, &other);
+        assert_eq!((at(&t, [10, 244, 2, 1]), t.peers().count()), (Some(Action::Group(GroupId(1))), 2), "it is shared");
+        follow(&mut c, "10.244.1.0/24", &other, &one);
+        let t = follow(&mut c, "10.244.2.0/24", &other, &mixed);
+        assert_eq!(
+            at(&t, [10, 244, 2, 1]),
+            Some(Action::Group(GroupId(0))),
+            "what may be reached from where is another"
+        );
+        assert_eq!(t.ways(&at(&t, [10, 244, 2, 1]).into()).len(), 2);
+        follow(&mut c, "10.244.1.0/24", &one, &None);
+        let t = follow(&mut c, "10.244.2.0/24", &mixed, &None);
+        assert_eq!((t.peers().count(), c.wanted().count(), c.rows.len(), c.groups.is_empty()), (0, 0, 0, true));
+    }
+
+    #[test]
     fn a_next_hop_that_changes_reaches_every_target_behind_it_and_no_other() {
         let mut c = compiler(&[blue(), green()]);
         let shared = HopKey::Routed { dst: [192, 0, 2, 11].into(), from: [192, 0, 2, 1].into() };

@@ -296,7 +296,7 @@ mod tests {
         let short = [line("10.1.0.0/16", b(2), vec![]), line("0.0.0.0/0", a(1), vec![])];
         let middle = line("10.1.7.0/24", a(4), vec![b(3)]);
         assert_eq!(of("10.1.9.1"), short);
-        assert_eq!(of("10.1.7.8"), [&[middle.clone()], &short[..]].concat());
+        assert_eq!(of("10.1.7.8"), [core::slice::from_ref(&middle), &short[..]].concat());
         assert_eq!(of("10.1.7.9"), [&[line("10.1.7.9/32", b(5), vec![]), middle], &short[..]].concat());
         assert_eq!(of("fd00::1"), [line("::/0", a(7), vec![])]);
         r.apply(Event { source: A, change: Change::Withdraw("::/0".parse().unwrap()) }, drop);

@@ -136,7 +136,8 @@ impl Path<'_> {
             tables.lookup_many(&asked[..count], &mut told);
             for (n, advice) in told[..count].iter().enumerate() {
                 let answer = &mut answers.ring[(from + n) % ROOM];
-                (answer.advice, answer.epoch) = (*advice, tables.epoch());
+                let advice = tables.imported(answer.domain, asked[n].into(), *advice);
+                (answer.advice, answer.epoch) = (advice, tables.epoch());
             }
         }
     }

@@ -30,6 +30,7 @@ impl Path<'_> {
             Some(Action::Deliver(hop)) => self.via_hop(origin, hop, &ip, pkt),
             Some(Action::Local) => self.answer(origin, &ip, pkt),
             Some(Action::Group(_)) => Err(DropReason::NoNeighbour),
+            Some(Action::Barred) => Err(DropReason::NotImported),
             None => Err(DropReason::NoRoute),
         }
     }

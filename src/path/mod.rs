@@ -442,10 +442,11 @@ impl Path<'_> {
         told.advice
     }
 
-    /// Lets the cache know what the tables said, if that is a way and a packet may be forwarded there.
+    /// Lets the cache know what the tables said, if that is a way and a packet may be forwarded there: a scan of what is
+    /// not imported puts nothing out.
     #[inline]
     fn remember(&mut self, domain: Domain, addr: Ipv4Addr, told: Told) {
-        if is_forwardable_v4(addr) {
+        if is_forwardable_v4(addr) && !told.advice.is_barred() {
             self.memory.cache.put_at(told.seat, domain, addr, self.tables.epoch(), told.advice);
         }
     }

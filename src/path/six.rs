@@ -39,7 +39,7 @@ impl Path<'_> {
 
     /// Lets the cache know a way that packets may be forwarded by.
     fn remember_v6(&mut self, domain: Domain, addr: Ipv6Addr, advice: Packed) {
-        if is_forwardable(addr.into()) {
+        if is_forwardable(addr.into()) && !advice.is_barred() {
             self.memory.cache.put_v6(domain, addr, self.tables.epoch(), advice);
         }
     }

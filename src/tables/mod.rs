@@ -13,6 +13,7 @@ pub mod group;
 pub mod handover;
 pub mod hash;
 pub mod ids;
+pub mod imports;
 pub mod overlay;
 pub mod peer;
 pub mod prefix_map;
@@ -27,6 +28,7 @@ pub use cache::{Domain, FlowCache, Seat};
 pub use fib::{Fib, FibWriter};
 pub use group::{Group, Member};
 pub use ids::{GroupId, HopId, OverlayId, PeerId, PortId};
+pub use imports::{Imports, Rules};
 pub use overlay::{Dscp, Fit, Overlay};
 pub use peer::{NextHop, OuterHeader, Peer, PortFacts, Way};
 pub use prefix_map::PrefixMap;
@@ -34,6 +36,7 @@ pub use vteps::{Miss, VtepKey, Vteps};
 
 use crate::wire::Prefix;
 use changes::Changes;
+use imports::Borders;
 use senders::Senders;
 use slab::Slab;
 use sources::Sources;
@@ -47,6 +50,7 @@ pub struct Tables {
     epoch: u32,
     fib: Fib,
     routes: usize,
+    borders: Borders,
     changes: Changes,
     overlays: Arc<[Overlay]>,
     vteps: Arc<Vteps>,
@@ -66,17 +70,33 @@ impl Tables {
         self.epoch
     }
 
-    /// Where packets for `dst` that entered by `domain` go. Every domain imports every route in this version; the
-    /// domain is asked for because imports will be a matter of configuration.
+    /// Where packets for `dst` that entered by `domain` go.
     #[inline]
-    pub fn lookup(&self, _domain: Domain, dst: IpAddr) -> Option<Action> {
-        self.fib.lookup(dst)
+    pub fn lookup(&self, domain: Domain, dst: IpAddr) -> Option<Action> {
+        self.imported(domain, dst, self.fib.lookup(dst).into()).unpack()
     }
 
     /// The same for an IPv4 destination, in one word.
     #[inline(always)]
-    pub fn lookup_v4(&self, _domain: Domain, dst: Ipv4Addr) -> Packed {
-        self.fib.lookup_v4(dst)
+    pub fn lookup_v4(&self, domain: Domain, dst: Ipv4Addr) -> Packed {
+        self.imported(domain, dst.into(), self.fib.lookup_v4(dst))
+    }
+
+    /// What the longest prefix says of `dst` to somebody who entered by `domain`: that, if it imports it.
+    #[inline(always)]
+    pub fn imported(&self, domain: Domain, dst: IpAddr, said: Packed) -> Packed {
+        if self.borders.are_open() { said } else { self.at_border(domain, dst, said) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn at_border(&self, domain: Domain, dst: IpAddr, said: Packed) -> Packed {
+        let admitted = |way: &Packed| match way.unpack() {
+            Some(Action::Encap(id)) => self.borders.admits(domain, dst, self.senders.overlay(id.0)),
+            Some(Action::Deliver(_)) => self.borders.admits(domain, dst, None),
+            Some(Action::Local | Action::Group(_) | Action::Barred) | None => true,
+        };
+        if self.ways(&said).iter().all(admitted) { said } else { Packed::BARRED }
     }
 
     /// True if the forwarding table may be too large for the caches that a core has for itself. Then it pays to collect
@@ -86,7 +106,8 @@ impl Tables {
         self.routes > LARGE
     }
 
-    /// [`lookup`](Self::lookup) for many at once, of any domains; `told` is at least as long as `dst`.
+    /// [`lookup`](Self::lookup) for many at once, without asking what anybody [imports](Self::imported); `told` is at least
+    /// as long as `dst`.
     #[inline]
     pub fn lookup_many(&self, dst: &[Ipv4Addr], told: &mut [Packed]) {
         self.fib.lookup_many(dst, told);
@@ -215,6 +236,7 @@ impl TablesWriter {
             epoch: 0,
             fib: fib.current().clone(),
             routes: 0,
+            borders: Borders::default(),
             changes: Changes::new(0),
             vteps: Arc::new(Vteps::of(&overlays)),
             clamps: overlays.iter().any(|o| o.fit.mss_clamp),
@@ -235,6 +257,13 @@ impl TablesWriter {
         *self = Self::new(overlays, self.next.ports.to_vec());
         self.next.epoch = epoch;
         self.next.changes = Changes::new(self.coming());
+    }
+
+    /// Says what may be reached from where: from the access side, then from each overlay; what is not said is everything.
+    pub fn set_imports(&mut self, imports: &[Imports]) {
+        self.next.borders = Borders::new(imports);
+        self.next.changes = Changes::new(self.coming());
+        self.dirty = true;
     }
 
     /// Replaces the facts about the ports.
@@ -302,7 +331,7 @@ impl TablesWriter {
         match action {
             Action::Encap(id) => self.next.peer(id).is_some_and(|peer| peer.way.is_some()),
             Action::Deliver(id) => self.next.hop(id).is_some_and(|hop| hop.way.is_some()),
-            Action::Local | Action::Group(_) => false,
+            Action::Local | Action::Group(_) | Action::Barred => false,
         }
     }
 

@@ -10,7 +10,7 @@ use selvedge::control::rib::{Preference, Rib};
 use selvedge::control::source::{Change, Event, SourceId};
 use selvedge::control::{Route, Target, Targets};
 use selvedge::drops::DropReason;
-use selvedge::tables::{Domain, OverlayId, Tables, TablesWriter};
+use selvedge::tables::{Domain, Imports, OverlayId, Rules, Tables, TablesWriter};
 use selvedge::wire::{Mac, Prefix};
 
 use crate::support::frames::{Ip, Vxlan, arp_request, ethernet};
@@ -290,4 +290,42 @@ fn who_asks_on_the_access_side_for_what_several_have_is_answered() {
     f.share(&[blue(0), blue(1)]);
     let asked = ethernet([0xff; 6], HOST, 0x0806, &arp_request(NATIVE, SHARED));
     assert_eq!(f.gateway.receive(ACCESS, &[&asked]).replied, 1);
+}
+
+/// What is not imported is neither reached nor believed; and its longer prefixes are not passed by.
+#[test]
+fn imports_decide_whether_a_packet_goes_and_never_where() {
+    let mut f = Fabric::new();
+    f.share(&[node(0, BLUE_NODE), node(0, BLUE_NODE_2)]);
+    f.change(Change::Announce(Route { prefix: "0.0.0.0/0".parse().unwrap(), target: native(2) }));
+    let to = |dst| plain(&Ip::udp(NATIVE, dst, (1, 2), b"x"));
+    let as_if = plain(&Ip::udp(BLUE_POD, [10, 245, 1, 9], (1, 2), b"x"));
+    assert_eq!(f.gateway.receive(ACCESS, &[&to(BLUE_POD)]).only().0, UNDERLAY);
+    let only = |overlays: &[u16], prefixes: &[&str]| {
+        let overlays = overlays.iter().map(|n| OverlayId(*n)).collect();
+        let prefixes = prefixes.iter().map(|p| p.parse().unwrap()).collect();
+        Imports::Only(Rules { overlays, natives: false, prefixes })
+    };
+    let import = |f: &mut Fabric, access: Imports| {
+        f.compiler.writer().set_imports(&[access]);
+        f.publish();
+    };
+    import(&mut f, only(&[1], &["10.247.1.5/32"]));
+    for _ in 0..2 {
+        let outcome = f.gateway.receive(ACCESS, &[&to(BLUE_POD)]);
+        assert_eq!(
+            outcome.reason(),
+            DropReason::NotImported,
+            "the cache knew it before, and the default route is there"
+        );
+        assert_eq!(f.gateway.receive(ACCESS, &[&to([10, 247, 1, 6])]).reason(), DropReason::NotImported);
+        assert_eq!(f.gateway.receive(ACCESS, &[&to(SHARED)]).only().0, UNDERLAY);
+        assert_eq!(f.gateway.receive(ACCESS, &[&to(GREEN_POD)]).only().0, UNDERLAY);
+        assert_eq!(f.gateway.receive(ACCESS, &[&to(NOWHERE)]).journeys[3], 1, "its own is always imported");
+        assert_eq!(f.gateway.receive(ACCESS, &[&as_if]).reason(), DropReason::Source, "it cannot come from there");
+        let back = from(BLUE_NODE, &Ip::udp(BLUE_POD, GREEN_POD, (1, 2), b"x"));
+        assert_eq!(f.gateway.receive(UNDERLAY, &[&back]).journeys[2], 1, "others reach what they did");
+    }
+    import(&mut f, Imports::All);
+    assert_eq!(f.gateway.receive(ACCESS, &[&to(BLUE_POD)]).only().0, UNDERLAY);
 }

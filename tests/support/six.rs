@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use super::frames::{ethernet, udp};
 use super::frames6::Ip6;
 use super::*;
-use selvedge::tables::{Group, GroupId, Member};
+use selvedge::tables::{Group, GroupId, Imports, Member, Rules};
 use selvedge::wire::OuterV6;
 
 /// `fd00:<net>:<node>::<host>`.
@@ -96,6 +96,14 @@ pub fn fitted_tables(zero_checksum: bool, proxy: bool, fit: Fit) -> TablesWriter
 pub const SHARED_POD: [u8; 4] = [10, 247, 1, 5];
 /// What native hosts have, two of which are one.
 pub const SHARED_NATIVE: [u8; 4] = [10, 9, 7, 5];
+
+/// Rules by which neither the access side nor the blue overlay reaches the red one, but for few of its addresses.
+pub fn borders() -> [Imports; 2] {
+    let prefixes = vec!["10.246.1.5/32".parse().unwrap(), "fd00:246:1::/64".parse().unwrap()];
+    let access = Rules { overlays: vec![OverlayId(0), OverlayId(1)], natives: false, prefixes };
+    let blue = Rules { overlays: vec![OverlayId(1)], natives: true, prefixes: vec![] };
+    [access, blue].map(Imports::Only)
+}
 
 /// Puts groups into the tables above.
 pub fn share(t: &mut TablesWriter) {
