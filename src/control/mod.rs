@@ -5,6 +5,8 @@ pub mod engine;
 pub mod etcd;
 pub mod herald;
 pub mod keeper;
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;
 pub mod pmtu;
 pub mod rib;
 mod shared;

@@ -7,14 +7,15 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// A child started inside a namespace. Dropping it kills and reaps the child.
+/// A child, mostly one inside a namespace. Dropping it kills and reaps the child.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
 }
 
 impl Process {
-    pub(crate) fn new(child: Child) -> Self {
+    /// Takes a child over.
+    pub fn new(child: Child) -> Self {
         Self { child }
     }
 

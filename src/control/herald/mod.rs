@@ -3,6 +3,8 @@
 
 #[cfg(feature = "etcd")]
 pub mod etcd;
+#[cfg(feature = "kubernetes")]
+pub mod kube;
 
 use core::convert::Infallible;
 use core::future::Future;

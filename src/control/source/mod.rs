@@ -9,12 +9,15 @@
 //! | `etcd` | flannel on etcd |
 //! | `file` | the config file as a source |
 //! | `flannel` | what flannel publishes, by etcd or by the Kubernetes API |
+//! | `kube` | flannel's nodes on a Kubernetes API server |
 
 pub mod driver;
 #[cfg(feature = "etcd")]
 pub mod etcd;
 pub mod file;
 pub mod flannel;
+#[cfg(feature = "kubernetes")]
+pub mod kube;
 pub mod news;
 pub mod refusal;
 

@@ -1,0 +1,115 @@
+//! The nodes of a cluster that runs flannel, from its Kubernetes API: a list and a watch of Nodes, and a look at flannel's
+//! ConfigMap. What it may do there: get, list and watch nodes, and get that ConfigMap (`config/kubernetes-rbac.yaml`).
+
+mod net_conf;
+mod node;
+
+use core::convert::Infallible;
+use core::time::Duration;
+use std::sync::Arc;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::flannel::Half;
+use super::{News, Object, Source, Told};
+use crate::control::kubernetes::{Access, AnnotationPrefix, Api, ApiError, Deed, Heard, NODES, Watch, pages};
+pub use net_conf::ConfigMap;
+use node::Node;
+
+/// Lists follow each other no faster than this, however often the server says that what we know is too old.
+const RELIST: Duration = Duration::from_secs(1);
+
+/// How often flannel's ConfigMap is read.
+const NET_CONF: Duration = Duration::from_secs(60);
+
+/// Which nodes, and how to read them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// The API server, and who we are to it.
+    pub access: Access,
+    /// What flannel's annotations begin with.
+    pub annotations: AnnotationPrefix,
+    /// The half of flannel's data that the overlay is.
+    pub half: Half,
+    /// Where flannel's configuration is, which is compared with the overlay; if it is not there, or may not be read,
+    /// that is a fault, and all else goes on.
+    pub net_conf: Option<ConfigMap>,
+}
+
+/// The source.
+#[derive(Clone, Debug)]
+pub struct Kube {
+    options: Options,
+}
+
+impl Kube {
+    /// A source of these nodes.
+    pub fn new(options: Options) -> Self {
+        Self { options }
+    }
+
+    /// Tells all nodes. Returns the version that they are of.
+    async fn list(&self, api: &Api, told: &Told) -> Result<String, ApiError> {
+        told.say(News::Listing).await;
+        self.look_at_net_conf(api, told, false).await?;
+        let mut pages = pages(api, NODES, Deed { verb: "list", group: "", resource: "nodes" });
+        while let Some(page) = pages.next::<Node>().await? {
+            for object in page.iter().filter_map(|node| node.object(&self.options)) {
+                told.say(News::Is(object)).await;
+            }
+        }
+        told.say(News::Listed).await;
+        Ok(pages.version())
+    }
+
+    /// Tells changes from one version on.
+    async fn watch(&self, api: &Api, told: &Told, version: String) -> Result<Infallible, ApiError> {
+        let mut watch = Watch::<Node>::new(api, "nodes", NODES, version);
+        let mut looked = Instant::now();
+        loop {
+            let news = match watch.next().await? {
+                Heard::Is(node) => match node.object(&self.options) {
+                    Some(object) => News::Is(object),
+                    None => News::Gone(node.key()),
+                },
+                Heard::Gone(node) => News::Gone(node.key()),
+                Heard::Alive => News::Alive,
+            };
+            told.say(news).await;
+            if looked.elapsed() >= NET_CONF {
+                self.look_at_net_conf(api, told, true).await?;
+                looked = Instant::now();
+            }
+        }
+    }
+
+    /// Tells what is wrong with flannel's configuration, as an object of its name; with `again`, also that nothing is.
+    async fn look_at_net_conf(&self, api: &Api, told: &Told, again: bool) -> Result<(), ApiError> {
+        let Some(at) = &self.options.net_conf else { return Ok(()) };
+        let faults = at.faults(api, &self.options.half).await?;
+        let key: Arc<str> = at.to_string().into();
+        if !faults.is_empty() {
+            told.say(News::Is(Object { key, claims: Vec::new(), faults })).await;
+        } else if again {
+            told.say(News::Gone(key)).await;
+        }
+        Ok(())
+    }
+}
+
+impl Source for Kube {
+    type Error = ApiError;
+
+    async fn follow(&mut self, told: &Told) -> Result<Infallible, ApiError> {
+        let api = Api::open(&self.options.access).await?;
+        loop {
+            let next = Instant::now() + RELIST;
+            let version = self.list(&api, told).await?;
+            match self.watch(&api, told, version).await {
+                // changes were missed: the list that follows says which objects are gone
+                Err(error) if error.is_gone() => sleep_until(next).await,
+                ended => return ended,
+            }
+        }
+    }
+}
