@@ -12,9 +12,11 @@ mod plan_overlays;
 mod plan_vlan;
 pub mod probe;
 mod raw;
+mod raw_imports;
 mod reader;
 mod suggest;
 mod validate;
+mod validate_imports;
 mod validate_routes;
 
 #[cfg(test)]
@@ -31,7 +33,7 @@ pub use facts::{HostFacts, InterfaceFacts};
 pub use plan::{Attach, Finding, Plan, PortPlan, Severity};
 
 use crate::control::Route;
-use crate::tables::Overlay;
+use crate::tables::{Imports, Overlay};
 use crate::wire::Mtu;
 
 /// A validated configuration: nothing in it contradicts the rest of it. Whether this host can do it, [`Plan`] says.
@@ -43,6 +45,8 @@ pub struct Config {
     pub overlays: Vec<Overlay>,
     /// The map: overlay and native routes of the file.
     pub routes: Vec<Route>,
+    /// What may be reached: by the access side, then by each overlay.
+    pub imports: Vec<Imports>,
     /// Worker threads.
     pub workers: WorkerConfig,
     /// Packet memory and rings.

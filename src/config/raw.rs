@@ -7,6 +7,7 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::ops::Range;
 
 use super::kinds;
+use super::raw_imports::{RawImports, imports};
 use super::reader::{At, Field, Section};
 use super::{Cores, Poll, Role, Switch, WorkerConfig, XdpConfig, XdpMode};
 use crate::tables::{Dscp, Fit};
@@ -35,6 +36,8 @@ pub(super) struct Raw {
     pub(super) overlays: Vec<RawOverlay>,
     pub(super) peers: Vec<RawPeer>,
     pub(super) natives: Vec<RawNative>,
+    /// What all access ports together may reach.
+    pub(super) access_imports: RawImports,
 }
 
 /// `[memory]`.
@@ -72,6 +75,8 @@ pub(super) struct RawOverlay {
     pub(super) fit: Option<Fit>,
     pub(super) gbp: Option<At<bool>>,
     pub(super) zero_checksum: Field<bool>,
+    /// What may be reached from there.
+    pub(super) imports: RawImports,
 }
 
 /// One `[[peer]]`.
@@ -112,6 +117,7 @@ pub(super) fn file(s: &mut Section<'_, '_>) -> Raw {
         overlays: s.rows("overlay", overlay),
         peers: s.rows("peer", peer),
         natives: s.rows("native", native),
+        access_imports: s.table("access", imports),
     }
 }
 
@@ -245,6 +251,7 @@ fn overlay(s: &mut Section<'_, '_>) -> RawOverlay {
         fit: fit(s),
         gbp: s.or("gbp", false, kinds::boolean),
         zero_checksum: s.optional("zero_checksum", kinds::boolean),
+        imports: imports(s),
     }
 }
 

@@ -12,7 +12,7 @@ use super::rib::{Preference, Rib};
 use super::source::Event;
 use super::source::file::{self, FILE};
 use crate::tables::handover::Publisher;
-use crate::tables::{Addresses, Overlay, PortFacts, TablesWriter};
+use crate::tables::{Addresses, Imports, Overlay, PortFacts, TablesWriter};
 use crate::wire::Mtu;
 use crate::wire::quote::{TooBig, Unreadable};
 
@@ -53,6 +53,7 @@ pub struct Engine {
     keeper: Keeper,
     rib: Rib,
     compiler: Compiler,
+    imports: Vec<Imports>,
     paths: PathMtus,
     voice: Voice,
     publisher: Publisher,
@@ -90,6 +91,7 @@ impl Engine {
             keeper,
             rib: sources(),
             compiler,
+            imports: Vec::new(),
             paths: PathMtus::new(Lifetimes::of_kernel()),
             voice: Voice::default(),
             publisher,
@@ -141,6 +143,15 @@ impl Engine {
     /// The map in force, sorted by prefix.
     pub fn routes(&self) -> impl Iterator<Item = Route> + '_ {
         self.rib.routes()
+    }
+
+    /// Says what the access side, then what each overlay may reach, for the map that is [loaded](Self::load) next: it comes
+    /// in force together with that.
+    pub fn set_imports(&mut self, imports: &[Imports]) {
+        if self.imports != imports {
+            self.imports = imports.to_vec();
+            self.compiler.writer().set_imports(imports);
+        }
     }
 
     /// Waits until the kernel has something new to say. Cancel-safe.
@@ -274,6 +285,7 @@ impl Engine {
             core::mem::replace(&mut self.compiler, Compiler::new(TablesWriter::new(vec![], vec![]), vec![], vec![]));
         let mut writer = old.into_reset_writer(overlays.to_vec());
         writer.set_ports(self.port_facts());
+        writer.set_imports(&self.imports);
         self.compiler = Compiler::new(writer, overlays.to_vec(), self.links());
         self.rib = sources();
     }

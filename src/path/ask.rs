@@ -136,9 +136,23 @@ impl Path<'_> {
             tables.lookup_many(&asked[..count], &mut told);
             for (n, advice) in told[..count].iter().enumerate() {
                 let answer = &mut answers.ring[(from + n) % ROOM];
-                let advice = tables.imported(answer.domain, asked[n].into(), *advice);
-                (answer.advice, answer.epoch) = (advice, tables.epoch());
+                (answer.advice, answer.epoch) = (*advice, tables.epoch());
             }
+        }
+        if tables.has_borders() {
+            self.bar_noted(first);
+        }
+    }
+
+    /// Takes back what was answered, from the first of these on, to those who do not import it.
+    #[cold]
+    #[inline(never)]
+    fn bar_noted(&mut self, first: usize) {
+        let answers = &mut self.memory.answers;
+        for n in first..answers.given {
+            let answer = &mut answers.ring[n % ROOM];
+            let addr = Ipv4Addr::from_bits(answer.addr).into();
+            answer.advice = self.tables.imported(answer.domain, addr, answer.advice);
         }
     }
 

@@ -79,24 +79,30 @@ impl Tables {
     /// The same for an IPv4 destination, in one word.
     #[inline(always)]
     pub fn lookup_v4(&self, domain: Domain, dst: Ipv4Addr) -> Packed {
-        self.imported(domain, dst.into(), self.fib.lookup_v4(dst))
-    }
-
-    /// What the longest prefix says of `dst` to somebody who entered by `domain`: that, if it imports it.
-    #[inline(always)]
-    pub fn imported(&self, domain: Domain, dst: IpAddr, said: Packed) -> Packed {
-        if self.borders.are_open() { said } else { self.at_border(domain, dst, said) }
+        // asked before, so that nothing is kept for later where there are no rules
+        if self.has_borders() { self.lookup_at_border(domain, dst) } else { self.fib.lookup_v4(dst) }
     }
 
     #[cold]
     #[inline(never)]
-    fn at_border(&self, domain: Domain, dst: IpAddr, said: Packed) -> Packed {
+    fn lookup_at_border(&self, domain: Domain, dst: Ipv4Addr) -> Packed {
+        self.imported(domain, dst.into(), self.fib.lookup_v4(dst))
+    }
+
+    /// True if some domain does not import everything.
+    #[inline(always)]
+    pub fn has_borders(&self) -> bool {
+        !self.borders.are_open()
+    }
+
+    /// What the longest prefix says of `dst` to somebody who entered by `domain`: that, if it imports it.
+    pub fn imported(&self, domain: Domain, dst: IpAddr, said: Packed) -> Packed {
         let admitted = |way: &Packed| match way.unpack() {
             Some(Action::Encap(id)) => self.borders.admits(domain, dst, self.senders.overlay(id.0)),
             Some(Action::Deliver(_)) => self.borders.admits(domain, dst, None),
             Some(Action::Local | Action::Group(_) | Action::Barred) | None => true,
         };
-        if self.ways(&said).iter().all(admitted) { said } else { Packed::BARRED }
+        if !self.has_borders() || self.ways(&said).iter().all(admitted) { said } else { Packed::BARRED }
     }
 
     /// True if the forwarding table may be too large for the caches that a core has for itself. Then it pays to collect

@@ -112,6 +112,7 @@ impl Gateway {
         };
         let ports = ports.map(port).collect();
         let mut engine = Engine::new(keeper, writer, publisher, ports, crew.alarm());
+        engine.set_imports(&config.imports);
         engine.load(&config.overlays, &mem::take(&mut config.routes));
         resolve(&mut engine).await;
 

@@ -111,11 +111,13 @@ impl Gateway {
     /// another opinion, all is as before again.
     fn put_in_force(&mut self, mut new: Config) -> Result<(), PortError> {
         let (before, old): (Vec<Route>, _) = (self.engine.routes().collect(), self.steered());
+        self.engine.set_imports(&new.imports);
         self.engine.load(&new.overlays, &mem::take(&mut new.routes));
         self.await_adoption();
         let steered = Steered::of(&new, self.engine.routes());
         if let Err(error) = self.with_programs(|role, program| steered.add(role, program)) {
             self.steer_only(&old);
+            self.engine.set_imports(&self.config.imports);
             self.engine.load(&self.config.overlays, &before);
             return Err(error);
         }
