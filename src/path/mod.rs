@@ -371,12 +371,19 @@ impl Path<'_> {
         self.is_watched(action)
     }
 
-    /// Of several ways to an address the strictest counts, unless one of them leads to the access side.
     #[cold]
     fn is_watched(&self, action: Packed) -> bool {
-        let ways = self.tables.ways(&action);
-        let watches = |way: &Packed| self.tables.overlay_of(*way).is_none_or(|overlay| overlay.source_check);
-        ways.iter().all(|way| way.hop().is_none()) && ways.iter().any(watches)
+        if action.is_group() {
+            return self.is_any_watched(self.tables.ways(&action));
+        }
+        self.tables.overlay_of(action).is_none_or(|overlay| overlay.source_check)
+    }
+
+    /// Of several ways to an address the strictest counts, unless one of them leads to the access side.
+    #[cold]
+    #[inline(never)]
+    fn is_any_watched(&self, ways: &[Packed]) -> bool {
+        ways.iter().all(|way| way.hop().is_none()) && ways.iter().any(|way| self.is_watched(*way))
     }
 
     /// The peer at the outer source address.
