@@ -374,16 +374,22 @@ impl Path<'_> {
     #[cold]
     fn is_watched(&self, action: Packed) -> bool {
         if action.is_group() {
-            return self.is_any_watched(self.tables.ways(&action));
+            return self.is_any_watched(action);
         }
-        self.tables.overlay_of(action).is_none_or(|overlay| overlay.source_check)
+        self.watches(action)
     }
 
     /// Of several ways to an address the strictest counts, unless one of them leads to the access side.
     #[cold]
     #[inline(never)]
-    fn is_any_watched(&self, ways: &[Packed]) -> bool {
-        ways.iter().all(|way| way.hop().is_none()) && ways.iter().any(|way| self.is_watched(*way))
+    fn is_any_watched(&self, group: Packed) -> bool {
+        let ways = self.tables.ways(&group);
+        ways.iter().all(|way| way.hop().is_none()) && ways.iter().any(|way| self.watches(*way))
+    }
+
+    #[inline]
+    fn watches(&self, way: Packed) -> bool {
+        self.tables.overlay_of(way).is_none_or(|overlay| overlay.source_check)
     }
 
     /// The peer at the outer source address.
