@@ -23,7 +23,7 @@ use support::{ablation, cases, hostile, parts, rounds};
 /// Builds the cases of a group.
 type Build = fn(&Options) -> Vec<rounds::Case>;
 
-fn main() {
+pub(crate) fn main() {
     let options = Options::parse();
     let groups: [(&str, Build); 8] = [
         ("path/", cases::journeys),

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use selvedge::cli::args::{Cli, Command, Exit};
-use selvedge::cli::{check, demo, pktgen, run};
+use selvedge::cli::{check, demo, health, pktgen, run};
 use selvedge::config::probe::probe;
 
 #[global_allocator]
@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         }
         Command::Check(args) if args.no_host => check::check_file(&args.config),
         Command::Check(args) => check::check(&args.config, |_| probe()),
+        Command::Health(args) => health::health(&args.config),
         Command::Pktgen(options) => pktgen::run(&options),
         Command::Demo(options) => match demo::run(options) {
             Ok(()) => Exit::Ok.into(),

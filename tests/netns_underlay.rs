@@ -341,12 +341,12 @@ fn a_new_peer_behind_a_known_router_is_ready_in_the_first_version() {
         let ports = vec![EnginePort { ifindex, mtu: None, underlay: true, proxy: false }];
         let mut engine = Engine::new(keeper, writer, publisher, ports, Box::new(|| ()));
         let overlays = [overlay];
-        engine.load(&overlays, &[route(1, t.blue.nodes[0].vtep)]);
+        engine.load(&overlays, &[route(1, t.blue.nodes[0].vtep)], &[]);
         while !engine.is_settled() {
             let changes = engine.changed().await;
             engine.absorb(&changes);
         }
-        engine.load(&overlays, &[route(1, t.blue.nodes[0].vtep), route(2, FAR.into())]);
+        engine.load(&overlays, &[route(1, t.blue.nodes[0].vtep), route(2, FAR.into())], &[]);
         assert!(workers[0].refresh());
         let ready = workers[0].tables().peers().filter(|(_, peer)| peer.way.is_some()).count();
         assert_eq!(ready, 2, "both are behind a neighbour that is known");

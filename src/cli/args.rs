@@ -38,8 +38,8 @@ Exit codes:
 const EXAMPLES: &str = "\
 Examples:
   selvedge demo                                try it: a small fabric, built and taken down again
-  selvedge check --config /etc/selvedge.toml   can this host do it? changes nothing
-  selvedge run --config /etc/selvedge.toml     join the overlays until SIGINT or SIGTERM
+  selvedge check --config /etc/selvedge/gateway.toml   can this host do it? changes nothing
+  selvedge run --config /etc/selvedge/gateway.toml     join the overlays until SIGINT or SIGTERM
   selvedge pktgen --tx eth1 --rx eth2          send test packets and account for each
 ";
 
@@ -62,7 +62,7 @@ pub enum Command {
     /// Run the gateway until SIGINT or SIGTERM
     ///
     /// Checks the config and the host first, and refuses to start with the same findings as `check`.
-    #[command(after_help = EXIT_CODES, after_long_help = with_examples(&["selvedge run --config /etc/selvedge.toml", "RUST_LOG=debug selvedge run --config gateway.toml"]))]
+    #[command(after_help = EXIT_CODES, after_long_help = with_examples(&["selvedge run --config /etc/selvedge/gateway.toml", "RUST_LOG=debug selvedge run --config gateway.toml"]))]
     Run(RunArgs),
 
     /// Check a config file, and whether this host can do what it asks; change nothing
@@ -70,8 +70,15 @@ pub enum Command {
     /// Every problem of the file is printed at once, each with its line, its key, what was found and what would be legal.
     /// If there is none, kernel, capabilities, cores, memory and interfaces are looked at, and each obstacle is printed
     /// with the command that mends it.
-    #[command(after_help = EXIT_CODES, after_long_help = with_examples(&["selvedge check --config /etc/selvedge.toml", "selvedge check --config new.toml --no-host   the file alone: any machine, any user"]))]
+    #[command(after_help = EXIT_CODES, after_long_help = with_examples(&["selvedge check --config /etc/selvedge/gateway.toml", "selvedge check --config new.toml --no-host   the file alone: any machine, any user"]))]
     Check(CheckArgs),
+
+    /// Ask the running gateway how it is; exit code 0 if it is well, 1 if not
+    ///
+    /// Asks at the address that `[metrics]` of the config file names (`/healthz` over HTTP), and prints the answer, one
+    /// sentence. What else is wrong with the file by now does not matter. For probes of containers, which need no shell.
+    #[command(after_help = EXIT_CODES, after_long_help = with_examples(&["selvedge health --config /etc/selvedge/gateway.toml"]))]
+    Health(HealthArgs),
 
     /// Show the gateway at work on this machine, in network namespaces of its own
     ///
@@ -142,6 +149,14 @@ pub struct CheckArgs {
     pub no_host: bool,
 }
 
+/// Arguments of `selvedge health`.
+#[derive(Clone, PartialEq, Eq, Debug, Args)]
+pub struct HealthArgs {
+    /// Config file (TOML) that the gateway was started with
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -192,7 +207,7 @@ mod tests {
         let mut cli = Cli::command();
         cli.build();
         let names: Vec<_> = cli.get_subcommands().map(|c| c.get_name().to_owned()).filter(|n| n != "help").collect();
-        assert_eq!(names, ["run", "check", "demo", "pktgen"]);
+        assert_eq!(names, ["run", "check", "health", "demo", "pktgen"]);
         let mut pages = vec![cli.render_long_help().to_string()];
         for name in names {
             pages.push(cli.find_subcommand_mut(&name).unwrap().render_long_help().to_string());

@@ -116,6 +116,7 @@ mod tests {
                 net_admin: true,
                 net_raw: true,
                 bpf: true,
+                perfmon: true,
                 sys_admin: false,
                 ipc_lock: true,
                 sys_resource: true,

@@ -3,6 +3,7 @@
 pub mod args;
 pub mod check;
 pub mod demo;
+pub mod health;
 pub mod pktgen;
 pub mod run;
 mod screen;

@@ -5,6 +5,7 @@
 use core::fmt::Display;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::ops::RangeInclusive;
+use std::path::PathBuf;
 
 use toml::de::DeValue;
 
@@ -59,6 +60,25 @@ pub(super) fn boolean(value: &DeValue<'_>) -> Reading<bool> {
 /// Any string: for references, which are looked up later.
 pub(super) fn string(value: &DeValue<'_>) -> Reading<String> {
     value.as_str().map(str::to_owned).ok_or("a string".into())
+}
+
+/// An absolute path: a relative one would depend on where the gateway was started.
+pub(super) fn directory(value: &DeValue<'_>) -> Reading<PathBuf> {
+    let path = value.as_str().map(PathBuf::from).filter(|path| path.is_absolute());
+    path.ok_or("an absolute path (a string that begins with /)".into())
+}
+
+/// Where a server is.
+pub(super) fn url(value: &DeValue<'_>) -> Reading<String> {
+    let host = |s: &str| s.strip_prefix("http://").or(s.strip_prefix("https://")).is_some_and(|rest| !rest.is_empty());
+    let url = value.as_str().filter(|s| host(s)).map(|s| s.trim_end_matches('/').to_owned());
+    url.ok_or("a URL (a string such as \"https://192.0.2.7:2379\")".into())
+}
+
+/// What keys in etcd begin with.
+pub(super) fn etcd_prefix(value: &DeValue<'_>) -> Reading<String> {
+    let prefix = value.as_str().map(|s| s.trim_end_matches('/')).filter(|s| s.starts_with('/') && s.len() > 1);
+    prefix.map(str::to_owned).ok_or("a prefix of keys (a string such as \"/coreos.com/network\")".into())
 }
 
 /// A name of an overlay: it becomes a metric label and part of command lines.

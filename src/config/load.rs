@@ -1,5 +1,6 @@
 //! From a file or a text to a [`Config`], and from one [`Config`] to the next.
 
+use core::net::SocketAddr;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -69,8 +70,19 @@ impl Config {
         }
     }
 
+    /// Where a gateway that was started with this file can be asked how it is; `None` for nowhere. The file may be wrong by
+    /// now, and refused while another is in force: only `[metrics]` is looked at, and the default stands in for an
+    /// address there that cannot be read.
+    ///
+    /// # Errors
+    /// Why the file cannot be read at all.
+    pub fn metrics_address(path: &Path) -> Result<Option<SocketAddr>, ConfigErrors> {
+        let bytes = read(path).map_err(|why| ConfigErrors::unreadable(&path.display().to_string(), why))?;
+        Ok(metrics_address(&String::from_utf8_lossy(&bytes)))
+    }
+
     /// The keys whose change takes effect only after a restart, as paths; empty when `new` can be taken over while
-    /// packets flow. Overlays, peers and native routes always can.
+    /// packets flow. Overlays, peers, native routes and sources always can.
     pub fn needs_restart(&self, new: &Config) -> Vec<String> {
         let mut out = Vec::new();
         let mut changed = |differs: bool, key: &str| {
@@ -97,6 +109,7 @@ impl Config {
         changed(a.zero_copy != b.zero_copy, "xdp.zero_copy");
         changed(a.multi_buffer != b.multi_buffer, "xdp.multi_buffer");
         changed(a.busy_poll_us != b.busy_poll_us, "xdp.busy_poll_us");
+        changed(self.state != new.state, "state.directory");
         changed(self.metrics != new.metrics, "metrics.address");
         changed(self.ports.len() != new.ports.len(), "port");
         for (i, (a, b)) in self.ports.iter().zip(&new.ports).enumerate() {
@@ -126,6 +139,13 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
         return Err(format!("is larger than {} MiB", MAX_FILE >> 20));
     }
     Ok(bytes)
+}
+
+fn metrics_address(text: &str) -> Option<SocketAddr> {
+    let (table, _) = DeTable::parse_recoverable(text);
+    let mut problems = Problems::default();
+    let mut root = Section::new(Place::Root, table.get_ref(), 0..0, &mut problems);
+    root.table("metrics", raw::metrics).unwrap_or(Some(raw::METRICS))
 }
 
 fn interpret(text: &str, problems: &mut Problems) -> Option<Config> {

@@ -13,11 +13,13 @@ mod plan_vlan;
 pub mod probe;
 mod raw;
 mod raw_imports;
+mod raw_sources;
 mod reader;
 mod suggest;
 mod validate;
 mod validate_imports;
 mod validate_routes;
+mod validate_sources;
 
 #[cfg(test)]
 mod plan_tests;
@@ -27,12 +29,15 @@ mod tests;
 mod tests_families;
 
 use core::net::SocketAddr;
+use std::path::PathBuf;
 
 pub use errors::{ConfigError, ConfigErrors, Position};
 pub use facts::{HostFacts, InterfaceFacts};
 pub use plan::{Attach, Finding, Plan, PortPlan, Severity};
 
 use crate::control::Route;
+use crate::control::learnt::Rules;
+use crate::control::source::Kind;
 use crate::tables::{Imports, Overlay};
 use crate::wire::Mtu;
 
@@ -47,6 +52,10 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// What may be reached: by the access side, then by each overlay.
     pub imports: Vec<Imports>,
+    /// Where the map is learnt from besides.
+    pub sources: Vec<SourceConfig>,
+    /// Where what was learnt is kept for the next start.
+    pub state: PathBuf,
     /// Worker threads.
     pub workers: WorkerConfig,
     /// Packet memory and rings.
@@ -55,6 +64,19 @@ pub struct Config {
     pub xdp: XdpConfig,
     /// Where `/metrics` is served; `None` for nowhere.
     pub metrics: Option<SocketAddr>,
+}
+
+/// A source of the map.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SourceConfig {
+    /// Its name, unique: in logs, metrics, commands and the name of its snapshot.
+    pub name: String,
+    /// How much it is believed against other sources, the lowest value first; the file has 10.
+    pub preference: u8,
+    /// What it may say.
+    pub rules: Rules,
+    /// What is asked, and how.
+    pub kind: Kind,
 }
 
 /// Which side of the gateway an interface is on.

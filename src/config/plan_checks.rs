@@ -31,6 +31,11 @@ pub(super) fn privileges(host: &HostFacts, findings: &mut Vec<Finding>) {
         (caps.net_admin, "CAP_NET_ADMIN", "attaches programs to interfaces"),
         (caps.net_raw, "CAP_NET_RAW", "opens AF_XDP sockets"),
         (caps.bpf || caps.sys_admin, "CAP_BPF", "loads XDP programs (CAP_SYS_ADMIN does as well)"),
+        (
+            caps.perfmon || caps.sys_admin,
+            "CAP_PERFMON",
+            "lets XDP programs compute with pointers (CAP_SYS_ADMIN does as well)",
+        ),
     ];
     for (_, name, why) in needed.iter().filter(|(has, ..)| !has) {
         findings.push(Finding::error(
@@ -39,7 +44,7 @@ pub(super) fn privileges(host: &HostFacts, findings: &mut Vec<Finding>) {
         ));
     }
     if needed.iter().all(|(has, ..)| *has) {
-        findings.push(Finding::ok("capabilities: net_admin, net_raw, bpf"));
+        findings.push(Finding::ok("capabilities: net_admin, net_raw, bpf, perfmon"));
     }
 }
 

@@ -47,6 +47,7 @@ fn host() -> HostFacts {
             net_admin: true,
             net_raw: true,
             bpf: true,
+            perfmon: true,
             sys_admin: false,
             ipc_lock: true,
             sys_resource: true,
@@ -83,7 +84,8 @@ const CASES: &[Case] = &[
     (&[], |h| h.kernel = (5, 14), Severity::Error, &["kernel 5.14 is too old", "bpf_link needs 5.9", "5.10"]),
     (&[], |h| h.caps.net_raw = false, Severity::Error, &["CAP_NET_RAW is missing", "--cap-add NET_RAW"]),
     (&[], |h| h.caps.bpf = false, Severity::Error, &["CAP_BPF is missing", "CAP_SYS_ADMIN does as well"]),
-    (&[], |h| (h.caps.bpf, h.caps.sys_admin) = (false, true), Severity::Ok, &["✓ capabilities"]),
+    (&[], |h| h.caps.perfmon = false, Severity::Error, &["CAP_PERFMON is missing", "CAP_SYS_ADMIN does as well"]),
+    (&[], |h| (h.caps.bpf, h.caps.perfmon, h.caps.sys_admin) = (false, false, true), Severity::Ok, &["✓ capabilities"]),
     (
         &[],
         |h| h.caps.ipc_lock = false,

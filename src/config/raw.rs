@@ -5,16 +5,21 @@
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::ops::Range;
+use std::path::PathBuf;
 
 use super::kinds;
 use super::raw_imports::{RawImports, imports};
+use super::raw_sources::{RawSource, source};
 use super::reader::{At, Field, Section};
 use super::{Cores, Poll, Role, Switch, WorkerConfig, XdpConfig, XdpMode};
 use crate::tables::{Dscp, Fit};
 use crate::wire::{Mac, Mtu, Prefix, Vni};
 
 /// Where `/metrics` is served unless the file says otherwise: on this host only.
-const METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9472);
+pub(super) const METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9472);
+
+/// Where what was learnt is kept unless the file says otherwise.
+const STATE: &str = "/var/lib/selvedge";
 
 const SWITCH: &[(&str, Switch)] = &[("auto", Switch::Auto), ("on", Switch::On), ("off", Switch::Off)];
 const POLL: &[(&str, Poll)] = &[("adaptive", Poll::Adaptive), ("busy", Poll::Busy)];
@@ -38,6 +43,8 @@ pub(super) struct Raw {
     pub(super) natives: Vec<RawNative>,
     /// What all access ports together may reach.
     pub(super) access_imports: RawImports,
+    pub(super) sources: Vec<RawSource>,
+    pub(super) state: Option<PathBuf>,
 }
 
 /// `[memory]`.
@@ -118,6 +125,8 @@ pub(super) fn file(s: &mut Section<'_, '_>) -> Raw {
         peers: s.rows("peer", peer),
         natives: s.rows("native", native),
         access_imports: s.table("access", imports),
+        sources: s.rows("source", source),
+        state: s.table("state", state),
     }
 }
 
@@ -216,11 +225,15 @@ fn xdp(s: &mut Section<'_, '_>) -> Option<XdpConfig> {
     })
 }
 
-fn metrics(s: &mut Section<'_, '_>) -> Option<Option<SocketAddr>> {
+pub(super) fn metrics(s: &mut Section<'_, '_>) -> Option<Option<SocketAddr>> {
     let enabled = s.or("enabled", true, kinds::boolean);
     let address = s.or("address", METRICS, kinds::socket);
     let (enabled, address) = (enabled?.value, address?.value);
     Some(enabled.then_some(address))
+}
+
+fn state(s: &mut Section<'_, '_>) -> Option<PathBuf> {
+    s.or("directory", STATE.into(), kinds::directory).map(|d| d.value)
 }
 
 fn port(s: &mut Section<'_, '_>) -> RawPort {

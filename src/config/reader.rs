@@ -98,12 +98,13 @@ pub(super) struct Section<'t, 'p> {
     place: Place,
     label: Option<String>,
     asked: Vec<&'static str>,
+    forgiving: bool,
     problems: &'p mut Problems,
 }
 
 impl<'t, 'p> Section<'t, 'p> {
     pub(super) fn new(place: Place, table: &'t DeTable<'t>, span: Range<usize>, problems: &'p mut Problems) -> Self {
-        Self { table, span, place, label: None, asked: Vec::with_capacity(12), problems }
+        Self { table, span, place, label: None, asked: Vec::with_capacity(12), forgiving: false, problems }
     }
 
     /// Adds a name for people to the paths of this table.
@@ -287,6 +288,17 @@ impl<'t, 'p> Section<'t, 'p> {
         }
     }
 
+    /// Adds a problem with a key, or with its absence.
+    pub(super) fn complain(&mut self, key: &'static str, message: String) {
+        let (path, span) = (self.path(key), self.table.get(key).map_or_else(|| self.span.clone(), |v| v.span()));
+        self.problems.add(&span, path, message);
+    }
+
+    /// Keys that nobody asks for are no mistake: what would be legal depends on one that is wrong.
+    pub(super) fn forgive(&mut self) {
+        self.forgiving = true;
+    }
+
     /// Reads all of it, then looks for keys nobody asked for.
     pub(super) fn through<T>(mut self, read: impl Fn(&mut Section<'_, '_>) -> T) -> T {
         let out = read(&mut self);
@@ -295,7 +307,7 @@ impl<'t, 'p> Section<'t, 'p> {
     }
 
     fn finish(self) {
-        for key in self.table.keys() {
+        for key in self.table.keys().filter(|_| !self.forgiving) {
             let name: &str = key.get_ref();
             if self.asked.contains(&name) {
                 continue;

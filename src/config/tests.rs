@@ -17,6 +17,7 @@ const GATEWAY: &str = include_str!("../../config/gateway.toml");
 const ONE_ARM: &str = include_str!("../../config/one-arm.toml");
 const TWO_ARM: &str = include_str!("../../config/two-arm.toml");
 const DUAL_STACK: &str = include_str!("../../config/dual-stack.toml");
+const SOURCES: &str = include_str!("../../config/sources.toml");
 
 fn errors(text: &str) -> String {
     Config::parse(text, "f.toml").unwrap_err().to_string()
@@ -36,6 +37,8 @@ fn the_samples_are_valid() {
     let hop = "198.51.100.254".parse().unwrap();
     assert_eq!(c.routes[3].target, Target::Native { port: PortId(1), next_hop: hop });
     assert_eq!(c.metrics, Some("127.0.0.1:9472".parse().unwrap()));
+    let c = Config::parse(SOURCES, "sources.toml").unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!((c.sources.len(), c.sources[0].preference, c.state.to_str()), (1, 100, Some("/var/lib/selvedge")));
     let c = Config::parse(DUAL_STACK, "dual-stack.toml").unwrap_or_else(|e| panic!("{e}"));
     assert_eq!((c.ports.len(), c.overlays.len(), c.routes.len()), (2, 1, 8));
     let o = &c.overlays[0];
@@ -46,7 +49,7 @@ fn the_samples_are_valid() {
 
 /// Runs the reader over one row of each table and asks it what it asked for.
 fn known_keys() -> BTreeMap<&'static str, Vec<&'static str>> {
-    let text = "[[port]]\n[[overlay]]\n[[peer]]\n[[native]]\n";
+    let text = "[[port]]\n[[overlay]]\n[[peer]]\n[[native]]\n[[source]]\nkind='flannel-etcd'\n";
     let (table, _) = toml::de::DeTable::parse_recoverable(text);
     let mut problems = Problems::default();
     Section::new(Place::Root, table.get_ref(), 0..0, &mut problems).through(raw::file);
@@ -60,10 +63,10 @@ fn known_keys() -> BTreeMap<&'static str, Vec<&'static str>> {
 #[test]
 fn every_key_is_documented_in_the_sample() {
     let known = known_keys();
-    assert_eq!(known.values().map(Vec::len).sum::<usize>(), 8 + 6 + 7 + 4 + 2 + 5 + 13 + 5 + 3);
+    assert_eq!(known.values().map(Vec::len).sum::<usize>(), 10 + 6 + 7 + 4 + 2 + 5 + 13 + 5 + 3 + 1 + 8 + 7);
     let mut documented: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut section = "";
-    for line in GATEWAY.lines() {
+    for line in GATEWAY.lines().chain(SOURCES.lines()) {
         if let Some(name) = line.strip_prefix('[') {
             section = name.trim_matches(['[', ']']);
         } else if let Some((key, _)) = line.strip_prefix("# ").unwrap_or(line).split_once(" = ")

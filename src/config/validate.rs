@@ -11,6 +11,7 @@ use super::raw::{Raw, RawMemory, RawOverlay, RawPort};
 use super::reader::{At, Field, Place, labelled};
 use super::validate_imports::imports;
 use super::validate_routes::routes;
+use super::validate_sources::sources;
 use super::{Config, MemoryConfig, PortConfig, Role};
 use crate::port::MAX_PORTS;
 use crate::tables::Overlay;
@@ -25,6 +26,7 @@ pub(super) fn validate(raw: Raw, span: &Range<usize>, problems: &mut Problems) -
     check_frames(&raw.memory, raw.burst, raw.ports.len(), problems);
     let routes = routes(&raw, problems);
     let imports = imports(&raw, problems);
+    let sources = sources(&raw, problems);
     if !problems.is_empty() {
         return None;
     }
@@ -33,6 +35,8 @@ pub(super) fn validate(raw: Raw, span: &Range<usize>, problems: &mut Problems) -
         overlays: raw.overlays.into_iter().map(overlay).collect::<Option<_>>()?,
         routes,
         imports,
+        sources,
+        state: raw.state?,
         workers: raw.workers?,
         memory: memory(raw.memory)?,
         xdp: raw.xdp?,
@@ -234,7 +238,7 @@ fn at_least_one(name: &str, count: usize, span: &Range<usize>, problems: &mut Pr
     }
 }
 
-fn at_most(name: &str, count: usize, limit: usize, span: &Range<usize>, problems: &mut Problems) {
+pub(super) fn at_most(name: &str, count: usize, limit: usize, span: &Range<usize>, problems: &mut Problems) {
     if count > limit {
         let message = format!("{count} are given, {limit} are possible");
         problems.add(&(span.start..span.start), name, message);
@@ -242,7 +246,7 @@ fn at_most(name: &str, count: usize, limit: usize, span: &Range<usize>, problems
 }
 
 /// Reports values that occur in more than one row, naming the first.
-fn unique<'a, T: Hash + Eq + Display + 'a>(
+pub(super) fn unique<'a, T: Hash + Eq + Display + 'a>(
     row: &'static str,
     key: &str,
     values: impl Iterator<Item = (usize, &'a At<T>)>,

@@ -7,10 +7,12 @@ use std::time::Instant;
 use super::Route;
 use super::compile::{Compiler, PortLink, hop_key};
 use super::keeper::{Changes, HopKey, HopState, Keeper, LinkChange, LinkFacts, Unready};
+use super::learnt::{Learner, Learnt, SourceStatus};
+use super::moves::Moves;
 use super::pmtu::{self, Ears, Heard, Ignored, Lifetimes, Narrow, PathMtus, Voice};
-use super::rib::{Preference, Rib};
-use super::source::Event;
+use super::rib::{Outcome, Preference, Rib};
 use super::source::file::{self, FILE};
+use super::source::{Event, News, Object, SourceId};
 use crate::tables::handover::Publisher;
 use crate::tables::{Addresses, Imports, Overlay, PortFacts, TablesWriter};
 use crate::wire::Mtu;
@@ -46,12 +48,15 @@ pub struct Status {
     pub narrow: Vec<Narrow>,
     /// What became of messages about packets that were too big.
     pub too_big: Heard,
+    /// Sources of the map, beside the file.
+    pub sources: Vec<SourceStatus>,
 }
 
 /// RIB, compiler, keeper and publisher, in step.
 pub struct Engine {
     keeper: Keeper,
     rib: Rib,
+    learnt: Learnt,
     compiler: Compiler,
     imports: Vec<Imports>,
     paths: PathMtus,
@@ -70,9 +75,11 @@ impl core::fmt::Debug for Engine {
     }
 }
 
-/// The file is the only source so far.
-fn sources() -> Rib {
-    Rib::new([(FILE, Preference(10))])
+/// The operator's own word counts before what is learnt, unless a source is given a better rank.
+const FILE_PREFERENCE: Preference = Preference(10);
+
+fn empty_rib() -> Rib {
+    Rib::new([(FILE, FILE_PREFERENCE)])
 }
 
 impl Engine {
@@ -89,7 +96,8 @@ impl Engine {
         let epoch = publisher.adopted(); // workers begin with it
         Self {
             keeper,
-            rib: sources(),
+            rib: empty_rib(),
+            learnt: Learnt::default(),
             compiler,
             imports: Vec::new(),
             paths: PathMtus::new(Lifetimes::of_kernel()),
@@ -122,22 +130,67 @@ impl Engine {
     ///
     /// Next hops that are new are asked for before it is published: where the kernel can tell at once (a peer behind a
     /// router that others are behind, too), not even the first packet is without an answer.
-    pub fn load(&mut self, overlays: &[Overlay], routes: &[Route]) {
+    ///
+    /// `learners` are the sources beside the file; what they said before stays in force as far as it may.
+    pub fn load(&mut self, overlays: &[Overlay], routes: &[Route], learners: &[Learner]) {
         let known: HashSet<HopKey> = self.compiler.wanted().collect();
         if self.compiler.overlays() != overlays {
             self.begin_anew(overlays);
         }
-        self.take(file::listing(routes));
+        learners.iter().for_each(|l| self.rib.prefer(l.id, l.preference));
+        self.take(file::listing(routes), |_| ());
+        let learnt = self.learnt.configure(overlays, routes.iter().copied(), learners, Instant::now());
+        self.take(learnt.into_iter(), |_| ());
         self.foreseen.clear();
-        self.keeper.watch(self.compiler.wanted());
-        let new: Vec<HopKey> = self.compiler.wanted().filter(|key| !known.contains(key)).collect();
-        for key in new {
-            self.compiler.resolve(&key, &self.state(&key));
-        }
+        self.ask_for_new(&known);
         // what was learned of peers that stay still counts
         let compiler = &self.compiler;
         self.paths.retain(|key| !compiler.behind(key).is_empty());
         self.publish();
+    }
+
+    /// Takes in what sources say. All of it is put in force in one step.
+    pub fn learn(&mut self, news: impl Iterator<Item = (SourceId, News)>, now: Instant) -> Moves {
+        let mut events = Vec::new();
+        news.for_each(|(source, news)| self.learnt.hear(source, news, now, &mut events));
+        self.put_in_force(events)
+    }
+
+    /// Puts in force what a source said before the gateway was started, until the source itself is heard.
+    pub fn restore(&mut self, source: SourceId, objects: Vec<Object>, now: Instant) -> Moves {
+        let mut events = Vec::new();
+        self.learnt.restore(source, objects, now, &mut events);
+        self.put_in_force(events)
+    }
+
+    /// When [`tend`](Self::tend) has something to do, if ever.
+    pub fn due(&self) -> Option<Instant> {
+        self.learnt.due()
+    }
+
+    /// Judges what sources withdrew some moments ago.
+    pub fn tend(&mut self, now: Instant) -> Moves {
+        let mut events = Vec::new();
+        self.learnt.tend(now, &mut events);
+        self.put_in_force(events)
+    }
+
+    /// What a source withdrew and was held back may go: how many objects, and what is not to be steered any more. `None`
+    /// if there is no such source.
+    pub fn accept(&mut self, source: &str) -> Option<(usize, Moves)> {
+        let mut events = Vec::new();
+        let held = self.learnt.accept(source, &mut events)?;
+        Some((held, self.put_in_force(events)))
+    }
+
+    /// What was learnt, for whoever keeps it or asks.
+    pub fn learnt(&mut self) -> &mut Learnt {
+        &mut self.learnt
+    }
+
+    /// What the file says, sorted by prefix within what is in force and what is not.
+    pub fn file_routes(&self) -> impl Iterator<Item = Route> + '_ {
+        self.rib.routes_of(FILE)
     }
 
     /// The map in force, sorted by prefix.
@@ -266,6 +319,7 @@ impl Engine {
             overruns: self.keeper.overruns(),
             narrow: self.paths.narrow(Instant::now()),
             too_big: self.paths.heard(),
+            sources: self.learnt.status(Instant::now()),
             ..Status::default()
         };
         let wanted: HashSet<HopKey> = self.compiler.wanted().collect();
@@ -287,7 +341,7 @@ impl Engine {
         writer.set_ports(self.port_facts());
         writer.set_imports(&self.imports);
         self.compiler = Compiler::new(writer, overlays.to_vec(), self.links());
-        self.rib = sources();
+        self.rib = empty_rib();
     }
 
     fn links(&self) -> Vec<PortLink> {
@@ -295,11 +349,36 @@ impl Engine {
         self.ports.iter().map(link).collect()
     }
 
-    fn take(&mut self, events: impl Iterator<Item = Event>) {
+    fn take(&mut self, events: impl Iterator<Item = Event>, mut tell: impl FnMut(&Outcome)) {
         let (keeper, paths) = (&self.keeper, &self.paths);
         for event in events {
             let state = |key: &HopKey| paths.narrowed(key, keeper.state(key));
-            self.rib.apply(event, |outcome| self.compiler.follow(&outcome, &state));
+            self.rib.apply(event, |outcome| {
+                tell(&outcome);
+                self.compiler.follow(&outcome, &state);
+            });
+        }
+    }
+
+    fn put_in_force(&mut self, mut events: Vec<Event>) -> Moves {
+        self.learnt.settle(&mut events);
+        if events.is_empty() {
+            return Moves::default();
+        }
+        let known: HashSet<HopKey> = self.compiler.wanted().collect();
+        let mut moves = Vec::new();
+        self.take(events.into_iter(), |outcome| moves.extend(Moves::of(outcome)));
+        self.ask_for_new(&known);
+        self.publish();
+        moves.into_iter().collect()
+    }
+
+    /// Has the next hops that are wanted now resolved, and uses what is known of them at once.
+    fn ask_for_new(&mut self, known: &HashSet<HopKey>) {
+        self.keeper.watch(self.compiler.wanted().chain(self.foreseen.iter().copied()));
+        let new: Vec<HopKey> = self.compiler.wanted().filter(|key| !known.contains(key)).collect();
+        for key in new {
+            self.compiler.resolve(&key, &self.state(&key));
         }
     }
 

@@ -7,6 +7,8 @@ pub mod herald;
 pub mod keeper;
 #[cfg(feature = "kubernetes")]
 pub mod kubernetes;
+pub mod learnt;
+pub mod moves;
 pub mod pmtu;
 pub mod rib;
 mod shared;

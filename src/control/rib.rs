@@ -68,6 +68,22 @@ impl Rib {
         Self { preferences: sources.into_iter().collect(), ..Self::default() }
     }
 
+    /// How much a source is believed from now on; what it said before keeps its rank until it is said again.
+    pub fn prefer(&mut self, source: SourceId, preference: Preference) {
+        self.preferences.insert(source, preference);
+    }
+
+    /// What a source has said.
+    pub fn routes_of(&self, source: SourceId) -> impl Iterator<Item = Route> + '_ {
+        let of = move |number: &u32| self.candidates[*number].source == source;
+        let first = self.in_force.iter().filter(move |(_, number)| of(number));
+        let behind = self.behind.iter().flat_map(|(prefix, all)| all.iter().map(|number| (*prefix, *number)));
+        let all = first.chain(behind.filter(move |(_, number)| of(number)));
+        all.flat_map(|(prefix, number)| {
+            self.candidates[number].targets.all().iter().map(move |target| Route { prefix, target: *target })
+        })
+    }
+
     /// Takes an event in, and tells what changed in force, in the order of cause: nothing for most events, one outcome
     /// for a change, one for each prefix that a complete list no longer has.
     pub fn apply(&mut self, event: Event, tell: impl FnMut(Outcome)) {

@@ -1,4 +1,4 @@
-//! The HTTP end: `/metrics` and `/ready`.
+//! The HTTP end: `/metrics`, `/ready` and `/healthz`.
 
 use core::convert::Infallible;
 use core::net::SocketAddr;
@@ -88,8 +88,13 @@ fn respond(method: &Method, path: &str, observatory: &Observatory) -> Response<F
                 false => reply(StatusCode::SERVICE_UNAVAILABLE, "not ready\n".into(), "text/plain"),
             }
         }
+        (&Method::GET | &Method::HEAD, "/healthz") => {
+            let health = observatory.health();
+            let status = if health.well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+            reply(status, format!("{health}\n"), "text/plain")
+        }
         (&Method::GET | &Method::HEAD, _) => {
-            reply(StatusCode::NOT_FOUND, "selvedge serves /metrics and /ready\n".into(), "text/plain")
+            reply(StatusCode::NOT_FOUND, "selvedge serves /metrics, /ready and /healthz\n".into(), "text/plain")
         }
         _ => reply(StatusCode::METHOD_NOT_ALLOWED, "GET only\n".into(), "text/plain"),
     }

@@ -1,8 +1,10 @@
 //! What `/metrics` says.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use super::families::Families;
+use super::health::Health;
 use super::quantiles;
 use crate::control::engine::Status;
 use crate::path::Journey;
@@ -27,6 +29,8 @@ pub struct Slow {
     pub ready: bool,
     /// The control plane's state.
     pub status: Status,
+    /// When the control plane looked after its workers last.
+    pub tended: Option<Instant>,
     /// Reloads.
     pub reloads: Reloads,
 }
@@ -54,6 +58,11 @@ impl Observatory {
     /// Changes what is told.
     pub fn update(&self, change: impl FnOnce(&mut Slow)) {
         change(&mut self.slow.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// How the gateway is.
+    pub fn health(&self) -> Health {
+        Health::of(&self.slow.lock().unwrap_or_else(PoisonError::into_inner), Instant::now())
     }
 
     /// The whole exposition in the Prometheus text format.

@@ -147,7 +147,8 @@ impl Net {
         scrape(&self.t.gateway, self.t.metrics_address()).unwrap()
     }
 
-    fn try_scrape(&self) -> Option<Samples> {
+    /// The metrics, if somebody answers.
+    pub(crate) fn try_scrape(&self) -> Option<Samples> {
         scrape(&self.t.gateway, self.t.metrics_address()).ok()
     }
 

@@ -11,11 +11,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use super::RunError;
 use super::launch::{self, Crew};
 use super::reload::Coming;
+use super::sources::{Shelf, Sources, recall};
 use super::steer::Steered;
 use super::watch::FileWatch;
 use crate::config::{Config, Plan, PortConfig, PortPlan, Role};
 use crate::control::engine::{Engine, EnginePort};
 use crate::control::keeper::{Changes, Keeper};
+use crate::control::moves::Moves;
 use crate::control::pmtu::Ears;
 use crate::port::PortError;
 use crate::port::host::release_memory;
@@ -23,6 +25,8 @@ use crate::tables::TablesWriter;
 use crate::tables::handover;
 use crate::telemetry::http;
 use crate::telemetry::metrics::Observatory;
+use crate::telemetry::service::Service;
+use crate::wire::Prefix;
 
 /// How long a start, and a reload, waits for new neighbours to answer before it goes on all the same.
 pub(super) const RESOLVE_FOR: Duration = Duration::from_secs(1);
@@ -37,6 +41,10 @@ pub(super) struct Gateway {
     pub(super) observatory: Arc<Observatory>,
     /// The configuration that waits for its next hops.
     pub(super) coming: Option<Coming>,
+    pub(super) sources: Sources,
+    shelf: Shelf,
+    /// Is told how it goes.
+    pub(super) service: Service,
     /// Hears what routers say of packets that were too big.
     ears: Ears,
     crew: Crew,
@@ -81,6 +89,8 @@ pub(super) async fn run(path: &Path, config: Config, text: Vec<u8>, plan: &Plan)
         () = signals.end() => return Ok(()),
     };
     let outcome = gateway.serve(path, &mut signals, &mut file).await;
+    let changed = gateway.engine.learnt().take_changed();
+    gateway.shelf.close(changed).await;
     gateway.stop();
     outcome
 }
@@ -112,8 +122,13 @@ impl Gateway {
         };
         let ports = ports.map(port).collect();
         let mut engine = Engine::new(keeper, writer, publisher, ports, crew.alarm());
+        let mut sources = Sources::new();
+        let learners = sources.learners(&config);
         engine.set_imports(&config.imports);
-        engine.load(&config.overlays, &mem::take(&mut config.routes));
+        engine.load(&config.overlays, &mem::take(&mut config.routes), &learners);
+        for learner in &learners {
+            engine.restore(learner.id, recall(&config, learner), Moment::now());
+        }
         resolve(&mut engine).await;
 
         let observatory = Arc::new(Observatory::new(
@@ -124,7 +139,9 @@ impl Gateway {
         if let Some(listener) = listener {
             tokio::spawn(http::serve(listener, observatory.clone()));
         }
-        let mut gateway = Self { config, engine, observatory, coming: None, ears, crew };
+        let service = Service::of_environment();
+        let shelf = Shelf::new(config.state.clone());
+        let mut gateway = Self { config, engine, observatory, coming: None, sources, shelf, service, ears, crew };
         let steered = Steered::of(&gateway.config, gateway.engine.routes());
         // workers know the way before anything is steered to them
         gateway.await_adoption();
@@ -132,7 +149,9 @@ impl Gateway {
         gateway.introduce()?;
         gateway.with_programs(|role, program| steered.add(role, program))?;
         gateway.observatory.update(|slow| slow.ready = true);
+        gateway.sources.follow(&gateway.config, &learners);
         gateway.tell();
+        gateway.service.ready(&gateway.observatory.health().to_string());
         drop(steered);
         release_memory(); // of the file and what was made of it
         let routes = gateway.engine.routes().count();
@@ -148,8 +167,18 @@ impl Gateway {
             self.go_on();
             // one configuration at a time: what is heard of another meanwhile is looked into afterwards
             let (idle, deadline) = (self.coming.is_none(), self.deadline());
+            let due = self.engine.due();
+            let (judging, due) = (due.is_some(), due.map_or_else(Instant::now, Instant::from_std));
             tokio::select! {
                 changes = self.engine.changed() => self.follow(&changes),
+                news = self.sources.hear() => {
+                    let moves = self.engine.learn(news.into_iter(), Moment::now());
+                    self.attract(&moves);
+                }
+                () = sleep_until(due), if judging => {
+                    let moves = self.engine.tend(Moment::now());
+                    self.attract(&moves);
+                }
                 ready = self.ears.ready() => {
                     ready.map_err(RunError::system("listening for ICMP about packets too big"))?;
                     self.engine.hear(&mut self.ears, Moment::now());
@@ -164,8 +193,16 @@ impl Gateway {
                     self.engine.collect();
                     self.engine.expire(Moment::now());
                     self.tell();
+                    self.service.alive(&self.observatory.health().to_string());
                     if let Some(worker) = self.crew.casualty() {
                         return Err(RunError::WorkerDied(worker));
+                    }
+                    if let Some(source) = self.sources.casualty() {
+                        return Err(RunError::SourceDied(source.to_owned()));
+                    }
+                    if self.shelf.is_due() {
+                        let changed = self.engine.learnt().take_changed();
+                        self.shelf.keep(changed);
                     }
                 }
                 _ = signals.terminate.recv() => return Ok(()),
@@ -183,6 +220,26 @@ impl Gateway {
         }
     }
 
+    /// Steers what was learnt: new prefixes once every worker knows the way, and none any more that leads nowhere. What
+    /// programs have no room for is served to other overlays only.
+    fn attract(&mut self, moves: &Moves) {
+        if moves.is_empty() {
+            return;
+        }
+        if !moves.added.is_empty() {
+            self.await_adoption();
+        }
+        let own: Vec<Prefix> = self.config.overlays.iter().flat_map(|o| o.addresses.iter()).map(Prefix::host).collect();
+        let gone: Vec<Prefix> = moves.gone.iter().filter(|p| !own.contains(p)).copied().collect();
+        let outcome = self.with_programs(|role, program| match role {
+            Role::Access => program.add_prefixes(&moves.added).and_then(|()| program.remove_prefixes(&gone)),
+            Role::Underlay => Ok(()),
+        });
+        if let Err(error) = outcome {
+            tracing::error!(%error, "access ports do not take packets to all that was learnt");
+        }
+    }
+
     /// Tells each port's program its port's MAC address, and which IP addresses are the host's own.
     fn introduce(&self) -> Result<(), PortError> {
         let own = self.engine.own_addresses();
@@ -197,11 +254,12 @@ impl Gateway {
     /// Brings what is told up to date.
     pub(super) fn tell(&self) {
         let status = self.engine.status();
-        self.observatory.update(|slow| slow.status = status);
+        self.observatory.update(|slow| (slow.status, slow.tended) = (status, Some(Moment::now())));
     }
 
     /// Leaves interfaces as they were found, then lets workers send what they have.
     fn stop(self) {
+        self.service.stopping();
         self.observatory.update(|slow| slow.ready = false);
         self.observatory.programs().clear();
         self.crew.dismiss();

@@ -5,6 +5,7 @@ mod gateway;
 mod launch;
 mod log;
 mod reload;
+mod sources;
 mod steer;
 mod watch;
 
@@ -37,6 +38,9 @@ pub enum RunError {
     /// A worker thread ended although nobody told it to.
     #[error("worker {0} ended by itself: this is a bug in the gateway")]
     WorkerDied(usize),
+    /// The task of a source ended although nobody told it to.
+    #[error("the task of source `{0}` ended by itself: this is a bug in the gateway")]
+    SourceDied(String),
 }
 
 impl RunError {

@@ -38,6 +38,7 @@ impl Gateway {
     /// Reads the file again. On any error the state before stays in force, the error is logged, and metrics show it.
     /// Otherwise [`go_on`](Self::go_on) puts it in force, now or soon.
     pub(super) fn reload(&mut self, path: &Path) {
+        self.service.reloading();
         match self.admitted(path) {
             Ok(config) => {
                 self.engine.foresee(&config.overlays, &config.routes);
@@ -68,7 +69,7 @@ impl Gateway {
         self.reloaded(outcome.is_ok());
     }
 
-    fn reloaded(&self, applied: bool) {
+    fn reloaded(&mut self, applied: bool) {
         self.observatory.update(|slow| {
             slow.reloads.last_refused = !applied;
             match applied {
@@ -77,6 +78,7 @@ impl Gateway {
             }
         });
         self.tell();
+        self.service.ready(&self.observatory.health().to_string());
         release_memory(); // of the file and what was made of it
     }
 
@@ -110,19 +112,22 @@ impl Gateway {
     /// what stays is never without either. The programs were found to have room for it; should one of them be of
     /// another opinion, all is as before again.
     fn put_in_force(&mut self, mut new: Config) -> Result<(), PortError> {
-        let (before, old): (Vec<Route>, _) = (self.engine.routes().collect(), self.steered());
+        let (before, old): (Vec<Route>, _) = (self.engine.file_routes().collect(), self.steered());
+        let learners = self.sources.learners(&new);
         self.engine.set_imports(&new.imports);
-        self.engine.load(&new.overlays, &mem::take(&mut new.routes));
+        self.engine.load(&new.overlays, &mem::take(&mut new.routes), &learners);
         self.await_adoption();
         let steered = Steered::of(&new, self.engine.routes());
         if let Err(error) = self.with_programs(|role, program| steered.add(role, program)) {
             self.steer_only(&old);
+            let learners = self.sources.learners(&self.config);
             self.engine.set_imports(&self.config.imports);
-            self.engine.load(&self.config.overlays, &before);
+            self.engine.load(&self.config.overlays, &before, &learners);
             return Err(error);
         }
         self.steer_only(&steered);
         self.config = new;
+        self.sources.follow(&self.config, &learners);
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use serde_json::{Map, Value};
 
 use super::{Claim, Fault, Refusal};
+use crate::tables::Overlay;
 use crate::wire::{Mac, Prefix, Vni};
 
 /// The VNI of a network that names none.
@@ -103,6 +104,11 @@ fn dashed(text: &str) -> Option<Prefix> {
 }
 
 impl Half {
+    /// The half that an overlay of the gateway is about: the family of its outer headers is that of its pods.
+    pub fn of(overlay: &Overlay) -> Self {
+        Self { family: Family::of(overlay.local), vni: overlay.vni, udp_port: overlay.udp_port }
+    }
+
     /// What the last part of a subnet key and its value say of a node.
     ///
     /// # Errors

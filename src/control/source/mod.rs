@@ -7,6 +7,7 @@
 //! | `refusal` | why something it says is not taken |
 //! | `driver` | keeps a source going: again after every failure, with growing pauses |
 //! | `etcd` | flannel on etcd |
+//! | `kind` | the kinds there are: what the config file chooses among |
 //! | `file` | the config file as a source |
 //! | `flannel` | what flannel publishes, by etcd or by the Kubernetes API |
 //! | `kube` | flannel's nodes on a Kubernetes API server |
@@ -16,6 +17,7 @@ pub mod driver;
 pub mod etcd;
 pub mod file;
 pub mod flannel;
+pub mod kind;
 #[cfg(feature = "kubernetes")]
 pub mod kube;
 pub mod news;
@@ -24,6 +26,7 @@ pub mod refusal;
 use core::convert::Infallible;
 use core::future::Future;
 
+pub use kind::Kind;
 pub use news::{Claim, Key, News, Object, Told};
 pub use refusal::{Fault, Refusal};
 

@@ -12,7 +12,9 @@ pub struct Capabilities {
     pub net_raw: bool,
     /// CAP_BPF: load programs.
     pub bpf: bool,
-    /// CAP_SYS_ADMIN: stands in for CAP_BPF.
+    /// CAP_PERFMON: with programs that compute with pointers into packets.
+    pub perfmon: bool,
+    /// CAP_SYS_ADMIN: stands in for CAP_BPF and CAP_PERFMON.
     pub sys_admin: bool,
     /// CAP_IPC_LOCK: no limit on locked memory.
     pub ipc_lock: bool,
@@ -41,6 +43,7 @@ impl Capabilities {
             ipc_lock: has(14),
             sys_admin: has(21),
             sys_resource: has(24),
+            perfmon: has(38),
             bpf: has(39),
         }
     }
@@ -51,6 +54,7 @@ impl Capabilities {
             (self.net_admin || self.sys_admin, "CAP_NET_ADMIN"),
             (self.net_raw, "CAP_NET_RAW"),
             (self.bpf || self.sys_admin, "CAP_BPF (or CAP_SYS_ADMIN)"),
+            (self.perfmon || self.sys_admin, "CAP_PERFMON (or CAP_SYS_ADMIN)"),
         ];
         needs.into_iter().filter(|(has, _)| !has).map(|(_, name)| name).collect()
     }
@@ -117,8 +121,8 @@ mod tests {
     fn capability_bits_have_names() {
         let none = Capabilities::from_bits(0);
         assert_eq!(none, Capabilities::default());
-        assert_eq!(none.missing().len(), 3);
-        let caps = Capabilities::from_bits(1 << 12 | 1 << 13 | 1 << 39);
+        assert_eq!(none.missing().len(), 4);
+        let caps = Capabilities::from_bits(1 << 12 | 1 << 13 | 1 << 38 | 1 << 39);
         assert!(caps.missing().is_empty() && !caps.ipc_lock && !caps.sys_admin);
         assert_eq!(Capabilities::from_bits(1 << 21).missing(), ["CAP_NET_RAW"]);
         Capabilities::effective().unwrap();
