@@ -10,10 +10,12 @@ mod support;
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use selvedge::path::{Memory, Path, Tick, Verdict};
-use selvedge::tables::{Action, Domain, FibWriter, FlowCache, PeerId, PortId, Tables};
+use selvedge::tables::{Action, Domain, FibWriter, FlowCache, PeerId, PortId, Tables, TablesWriter};
 use selvedge::wire::{Packet, Prefix, Span};
 use std::net::Ipv4Addr;
 use support::frames::Ip;
+use support::frames6::Ip6;
+use support::six::*;
 use support::*;
 
 fn main() {
@@ -52,6 +54,31 @@ fn turn(bencher: Bencher<'_, '_>, journey: &str) {
     assert_eq!((stats.drops.total(), stats.received()), (0, stats.accounted()), "only forwarding was measured");
 }
 
+/// Inner and outer IP version.
+const PAIRS: [&str; 4] = ["4in4", "6in4", "4in6", "6in6"];
+
+/// The same of flows between a native host and one pod, for a pair.
+fn pair_frames(journey: &str, pair: &str, size: usize) -> (PortId, Vec<Vec<u8>>) {
+    let data = vec![7; size];
+    let (v6, red) = (pair.starts_with('6'), pair.ends_with('6'));
+    let (pod, pod_6) = if red { (RED_POD, RED_POD_6) } else { (BLUE_POD, BLUE_POD_6) };
+    let make = |n: usize| {
+        let ports = (1024 + n as u16, 80);
+        let back = Ip::udp(pod, NATIVE, ports, &data);
+        let back_6 = Ip6::udp(pod_6, NATIVE_6, ports, &data);
+        let over_ipv6 = |ethertype, ip: &[u8]| on_underlay(&red_outer(&red_inner(ethertype, ip)));
+        match (journey, v6, red) {
+            ("encap", false, _) => plain(&Ip::udp(NATIVE, pod, ports, &data)),
+            ("encap", true, _) => plain_6(&Ip6::udp(NATIVE_6, pod_6, ports, &data)),
+            (_, false, false) => from_blue(&back).frame(),
+            (_, true, false) => from_blue_6(&back_6).frame(),
+            (_, false, true) => over_ipv6(0x0800, &back.bytes()),
+            (_, true, true) => over_ipv6(0x86dd, &back_6.bytes()),
+        }
+    };
+    (if journey == "encap" { ACCESS } else { UNDERLAY }, (0..BATCH).map(make).collect())
+}
+
 fn memory() -> Memory {
     Memory::new(FlowCache::new(65_536, settings().hasher))
 }
@@ -71,10 +98,10 @@ fn lay(frames: &[Vec<u8>]) -> Vec<(Vec<u8>, Span)> {
     frames.iter().map(lay).collect()
 }
 
-/// The decision alone; `size` is the UDP payload (the partial-checksum test reads headers only, whatever the size).
-fn path_of(bencher: Bencher<'_, '_>, journey: &str, size: usize) {
-    let (tables, mut memory) = (tables().publish(), memory());
-    let (port, frames) = frames(journey, BATCH, size);
+/// The decision alone; `size` is the UDP payload. Over IPv4 the partial-checksum test reads headers only, whatever the
+/// size; over IPv6 the outer checksum is over everything.
+fn path_of(bencher: Bencher<'_, '_>, tables: TablesWriter, (port, frames): (PortId, Vec<Vec<u8>>)) {
+    let (tables, mut memory) = ({ tables }.publish(), memory());
     let laid = lay(&frames);
     bencher.counter(ItemsCount::new(BATCH)).with_inputs(|| laid.clone()).bench_local_refs(|batch| {
         for (chunk, span) in batch.iter_mut() {
@@ -85,12 +112,22 @@ fn path_of(bencher: Bencher<'_, '_>, journey: &str, size: usize) {
 
 #[divan::bench(args = JOURNEYS)]
 fn path_64(bencher: Bencher<'_, '_>, journey: &str) {
-    path_of(bencher, journey, 18);
+    path_of(bencher, tables(), frames(journey, BATCH, 18));
 }
 
 #[divan::bench(args = JOURNEYS)]
 fn path_1400(bencher: Bencher<'_, '_>, journey: &str) {
-    path_of(bencher, journey, 1372);
+    path_of(bencher, tables(), frames(journey, BATCH, 1372));
+}
+
+#[divan::bench(args = PAIRS, consts = [18, 1372])]
+fn pair_encap<const SIZE: usize>(bencher: Bencher<'_, '_>, pair: &str) {
+    path_of(bencher, tables_6(false, false), pair_frames("encap", pair, SIZE));
+}
+
+#[divan::bench(args = PAIRS, consts = [18, 1372])]
+fn pair_decap<const SIZE: usize>(bencher: Bencher<'_, '_>, pair: &str) {
+    path_of(bencher, tables_6(false, false), pair_frames("decap", pair, SIZE));
 }
 
 /// Reading and refusing: a VXLAN packet of an unknown VNI.

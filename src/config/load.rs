@@ -38,16 +38,7 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn from_bytes(bytes: &[u8], name: &str) -> Result<Self, ConfigErrors> {
-        match core::str::from_utf8(bytes) {
-            Ok(text) => Self::parse(text, name),
-            Err(e) => {
-                let good = e.valid_up_to();
-                let text = String::from_utf8_lossy(bytes); // the same bytes up to there, so places agree
-                let mut problems = Problems::default();
-                problems.add(&(good..good + 1), "", format!("byte {:#04x} is not UTF-8 text", bytes[good]));
-                Err(problems.finish(name, &text))
-            }
-        }
+        Self::parse(utf8(bytes, name)?, name)
     }
 
     /// Validates a text. `name` is what errors call the file it came from.
@@ -141,6 +132,17 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
+/// The text of a file.
+pub(super) fn utf8<'b>(bytes: &'b [u8], name: &str) -> Result<&'b str, ConfigErrors> {
+    core::str::from_utf8(bytes).map_err(|e| {
+        let good = e.valid_up_to();
+        let text = String::from_utf8_lossy(bytes); // the same bytes up to there, so places agree
+        let mut problems = Problems::default();
+        problems.add(&(good..good + 1), "", format!("byte {:#04x} is not UTF-8 text", bytes[good]));
+        problems.finish(name, &text)
+    })
+}
+
 fn metrics_address(text: &str) -> Option<SocketAddr> {
     let (table, _) = DeTable::parse_recoverable(text);
     let mut problems = Problems::default();
@@ -149,6 +151,13 @@ fn metrics_address(text: &str) -> Option<SocketAddr> {
 }
 
 fn interpret(text: &str, problems: &mut Problems) -> Option<Config> {
+    let table = parsed(text, problems)?;
+    let raw = Section::new(Place::Root, &table, 0..0, problems).through(raw::file);
+    validate::validate(raw, &(0..0), problems)
+}
+
+/// The tables of a text, unless something is wrong with the text itself.
+pub(super) fn parsed<'t>(text: &'t str, problems: &mut Problems) -> Option<DeTable<'t>> {
     let (table, errors) = DeTable::parse_recoverable(text);
     let mut readable = true;
     for e in &errors {
@@ -157,9 +166,5 @@ fn interpret(text: &str, problems: &mut Problems) -> Option<Config> {
         readable &= e.message().contains("duplicate key");
         problems.add(&e.span().unwrap_or(0..0), "", e.message());
     }
-    if !readable {
-        return None;
-    }
-    let raw = Section::new(Place::Root, table.get_ref(), 0..0, problems).through(raw::file);
-    validate::validate(raw, &(0..0), problems)
+    readable.then(|| table.into_inner())
 }

@@ -2,6 +2,7 @@
 
 mod errors;
 mod facts;
+pub mod fragment;
 mod kinds;
 mod load;
 mod overlap;

@@ -96,6 +96,14 @@ pub(super) struct RawPeer {
     pub(super) zero_checksum: Field<bool>,
 }
 
+/// What a `[[peer]]` says of a node.
+pub(super) struct Node {
+    pub(super) vtep: Option<At<IpAddr>>,
+    pub(super) mac: Option<At<Mac>>,
+    /// Wrong ones stand as `None`.
+    pub(super) prefixes: Option<At<Vec<Option<At<Prefix>>>>>,
+}
+
 /// One `[[native]]`.
 pub(super) struct RawNative {
     pub(super) prefix: Option<At<Prefix>>,
@@ -275,12 +283,18 @@ fn fit(s: &mut Section<'_, '_>) -> Option<Fit> {
 }
 
 fn peer(s: &mut Section<'_, '_>) -> RawPeer {
-    RawPeer {
-        overlay: s.required("overlay", kinds::string),
+    let overlay = s.required("overlay", kinds::string);
+    let Node { vtep, mac, prefixes } = node(s);
+    let zero_checksum = s.optional("zero_checksum", kinds::boolean);
+    RawPeer { overlay, vtep, mac, prefixes, zero_checksum }
+}
+
+/// A node, of whatever overlay.
+pub(super) fn node(s: &mut Section<'_, '_>) -> Node {
+    Node {
         vtep: s.required("vtep", kinds::host),
         mac: s.required("mac", kinds::mac),
         prefixes: s.required_list("prefixes", "an array of at least one prefix", kinds::prefix),
-        zero_checksum: s.optional("zero_checksum", kinds::boolean),
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::kinds;
 use super::reader::{At, Field, Section};
+use super::{fragment, kinds};
 use crate::control::etcd::{self, Identity, User};
-use crate::control::source::Kind;
+use crate::control::source::kernel::MAIN_TABLE;
+use crate::control::source::{Kind, directory, kernel};
 use crate::wire::Prefix;
 
 /// One `[[source]]`.
@@ -25,7 +26,8 @@ pub(super) struct RawSource {
 type Keys = fn(&mut Section<'_, '_>) -> Option<Kind>;
 
 /// The kinds, each with what reads its keys.
-const KINDS: &[(&str, Keys)] = &[("flannel-etcd", flannel_etcd)];
+const KINDS: &[(&str, Keys)] =
+    &[("flannel-etcd", flannel_etcd), ("kernel", kernel_keys), ("directory", directory_keys)];
 
 /// What a gateway that was built without a client says.
 fn built_with(s: &mut Section<'_, '_>, feature: &'static str, is: bool) {
@@ -98,5 +100,41 @@ pub(super) fn source(s: &mut Section<'_, '_>) -> RawSource {
                 None
             }
         },
+    }
+}
+
+fn kernel_keys(s: &mut Section<'_, '_>) -> Option<Kind> {
+    let device = s.required("device", kinds::interface);
+    let table = s.or("table", MAIN_TABLE, kinds::integer("the number of a routing table", 1..=u32::MAX));
+    Some(Kind::Kernel(kernel::Options { device: device?.value, table: table?.value }))
+}
+
+fn directory_keys(s: &mut Section<'_, '_>) -> Option<Kind> {
+    let path = s.required("path", kinds::directory)?.value;
+    Some(Kind::Directory(directory::Options { path, read: fragment::claims }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    const SAMPLE: &str = include_str!("../../config/sources.toml");
+
+    #[test]
+    fn each_kind_of_the_sample_is_read_and_its_mistakes_are_named() {
+        let config = Config::parse(SAMPLE, "sources.toml").unwrap_or_else(|e| panic!("{e}"));
+        let of = |name: &str| config.sources.iter().find(|s| s.name == name).map(|s| s.kind.clone());
+        let device = kernel::Options { device: "flannel.1".to_owned(), table: MAIN_TABLE };
+        assert_eq!(of("east-device"), Some(Kind::Kernel(device)));
+        assert_eq!(of("east-files").unwrap().origin(), "directory /etc/selvedge/east.d");
+        let wrong = |from: &str, to: &str| {
+            assert!(SAMPLE.contains(from), "{from}");
+            Config::parse(&SAMPLE.replacen(from, to, 1), "f").unwrap_err().to_string()
+        };
+        assert!(wrong("# table = 254", "table = 0").contains("1 to 4294967295"));
+        assert!(wrong("device = \"flannel.1\"", "").contains("needs `device`"));
+        assert!(wrong("device =", "devise =").contains("did you mean `device`?"));
+        assert!(wrong("\"/etc/selvedge/east.d\"", "\"east.d\"").contains("an absolute path"));
     }
 }

@@ -38,7 +38,7 @@ fn the_samples_are_valid() {
     assert_eq!(c.routes[3].target, Target::Native { port: PortId(1), next_hop: hop });
     assert_eq!(c.metrics, Some("127.0.0.1:9472".parse().unwrap()));
     let c = Config::parse(SOURCES, "sources.toml").unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!((c.sources.len(), c.sources[0].preference, c.state.to_str()), (1, 100, Some("/var/lib/selvedge")));
+    assert_eq!((c.sources.len(), c.sources[0].preference, c.state.to_str()), (3, 100, Some("/var/lib/selvedge")));
     let c = Config::parse(DUAL_STACK, "dual-stack.toml").unwrap_or_else(|e| panic!("{e}"));
     assert_eq!((c.ports.len(), c.overlays.len(), c.routes.len()), (2, 1, 8));
     let o = &c.overlays[0];

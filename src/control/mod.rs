@@ -9,11 +9,13 @@ pub mod keeper;
 pub mod kubernetes;
 pub mod learnt;
 pub mod moves;
+pub mod netlink;
 pub mod pmtu;
 pub mod rib;
 mod shared;
 pub mod source;
 pub mod targets;
+pub mod watch;
 
 use core::net::IpAddr;
 

@@ -4,6 +4,9 @@
 //! holds the folded sum of the pseudo-header, and hardware was to add the rest. AF_XDP passes no flag for it. Such a
 //! packet is told by its field, which equals the pseudo-header's sum. A finished checksum does so only by chance
 //! (2⁻¹⁶), and then computing it again yields what is there already: finishing never harms an intact packet.
+//!
+//! A driver that computes checksums of AF_XDP frames (`tx-checksum` among the xsk-features of netlink's netdev family) would
+//! be asked by the TX descriptor's metadata, in `port::xdp`, with what `complete` knows. No driver at hand does.
 
 use super::parse::Ip;
 use crate::drops::DropReason;

@@ -322,4 +322,35 @@ mod tests {
             assert!(bad.parse::<Prefix>().is_err(), "{bad}");
         }
     }
+
+    #[test]
+    fn everything_prints_as_it_is_written() {
+        assert_eq!(format!("{:?}", Mac([2, 0, 0x5e, 0x10, 0, 0xff])), "02:00:5e:10:00:ff");
+        assert_eq!(Vni::from_octets([0x12, 0x34, 0x56]).to_string(), 0x12_3456.to_string());
+        let mtu = Mtu::new(9000).unwrap();
+        assert_eq!((mtu.to_string(), mtu.get(), mtu.less(70), mtu.less(u16::MAX)), ("9000".into(), 9000, 8930, 0));
+        let prefix: Prefix = "fd00:244:1::/48".parse().unwrap();
+        assert_eq!((prefix.to_string(), format!("{prefix:?}")), ("fd00:244:1::/48".into(), "fd00:244:1::/48".into()));
+        assert_eq!(prefix.len(), 48);
+    }
+
+    #[test]
+    fn a_prefix_of_either_family_holds_what_shares_its_bits() {
+        for (prefix, inside, outside) in [
+            ("10.244.128.0/17", ["10.244.128.0", "10.244.255.255"], ["10.244.127.255", "10.245.0.0"]),
+            (
+                "fd00:244::/33",
+                ["fd00:244::", "fd00:244:7fff:ffff:ffff:ffff:ffff:ffff"],
+                ["fd00:244:8000::", "fd00:243::"],
+            ),
+            ("::/0", ["::", "ffff::1"], ["0.0.0.0", "255.255.255.255"]),
+            ("fd00::1/128", ["fd00::1", "fd00::1"], ["fd00::", "fd00::2"]),
+        ] {
+            let net: Prefix = prefix.parse().unwrap();
+            assert!(inside.iter().all(|a| net.contains(a.parse().unwrap())), "{prefix}");
+            assert!(!outside.iter().any(|a| net.contains(a.parse().unwrap())), "{prefix}");
+        }
+        let wide = Prefix::host("fd00:244:8000::9".parse().unwrap()).widened(33);
+        assert_eq!(wide.to_string(), "fd00:244:8000::/33");
+    }
 }

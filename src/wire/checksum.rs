@@ -181,6 +181,8 @@ mod tests {
 
     #[test]
     fn a_long_sum_loses_no_carry() {
+        // every halving carries
+        assert_eq!((fold(u64::MAX), fold(0xffff_ffff_0000_0002)), (0xffff, 2));
         let data = vec![0xff; 65_535];
         assert_eq!(u16::from_be_bytes(Sum::ZERO.bytes(&data).checksum()), oracle(&data));
     }

@@ -235,6 +235,12 @@ mod tests {
         let packet = packet(0, &[], &[1; 200]);
         assert!(Fragments::of(&packet, 67).is_none() && Fragments::of(&packet, 68).is_some());
         assert!(Fragments::of(&self::packet(OFFSET, &[], &[1; 200]), 100).is_none(), "it reaches beyond 65,535 bytes");
+        let last = |n: usize| Fragments::of(&self::packet(8189, &[], &[1; 4][..n]), 100);
+        assert!(last(3).is_some() && last(4).is_none(), "byte 65,534 is the last there can be");
+        let mut bare = self::packet(0, &[], &[]);
+        assert!(Fragments::of(&bare, 100).is_some(), "a header alone is a packet");
+        bare[3] -= 1;
+        assert!(Fragments::of(&bare, 100).is_none(), "a length within the header");
         for cut in 0..packet.len() {
             assert!(Fragments::of(&packet[..cut], 100).is_none(), "cut at {cut}");
         }

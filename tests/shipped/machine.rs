@@ -37,7 +37,11 @@ impl Machine {
         };
         assert!(until(BOOT, started), "unshare has started nothing");
         let machine = Self { _unshare: unshare, init: init.unwrap(), _room: room };
-        let ready = || machine.output("systemctl is-system-running --wait").is_ok_and(|o| o.status.success());
+        let ready = || {
+            machine
+                .output("systemctl is-system-running --wait | grep -e running -e degraded")
+                .is_ok_and(|o| o.status.success())
+        };
         assert!(until(BOOT, ready), "systemd does not answer");
         machine
     }

@@ -1,35 +1,23 @@
 //! Tells when the config file may have changed.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
-use std::time::Duration;
 
-use notify::event::EventKind;
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
-use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use crate::control::watch::Disturbances;
 
-/// Editors and configuration managers write in several steps: wait until nothing has happened for so long.
-const CALM: Duration = Duration::from_millis(100);
-/// But no longer than this: somebody else may write into the directory all the time.
-const PATIENCE: Duration = Duration::from_millis(400);
+/// What is left where the file cannot be watched.
+const INSTEAD: &str = "reload it with SIGHUP";
 
-/// Watches the directory of a file: files are replaced by renames, and Kubernetes swaps whole directories by links,
-/// so watching the file itself would watch the old one. Where links lead to the file, every directory that one of them
-/// is in is watched as well as the file's own, and found anew whenever something happened.
+/// Watches a file for other contents.
 #[derive(Debug)]
 pub(super) struct FileWatch {
-    watcher: Option<RecommendedWatcher>,
-    watched: BTreeSet<PathBuf>,
-    events: mpsc::Receiver<()>,
+    disturbances: Disturbances,
     path: PathBuf,
     /// `None` if it was never known.
     content: Option<Digest>,
-    unrest: Option<Unrest>,
 }
 
 /// What is remembered of a content: a file of a million routes has tens of megabytes. Two contents are taken for one once
@@ -56,142 +44,40 @@ impl Digest {
     }
 }
 
-/// Something happened and the file has not been looked at since.
-#[derive(Clone, Copy, Debug)]
-struct Unrest {
-    began: Instant,
-    last: Instant,
-}
-
-impl Unrest {
-    fn over(&self) -> Instant {
-        (self.last + CALM).min(self.began + PATIENCE)
-    }
-}
-
 impl FileWatch {
     /// Starts watching a file of which `content` was read before; if it is another by now, that is the first change.
     /// Where a file cannot be watched a log line says so, and SIGHUP is left.
     pub(super) fn start(path: &Path, content: &[u8]) -> Self {
-        // one place is enough: what matters is that something happened since
-        let (sender, events) = mpsc::channel(1);
-        let tell = move |event: notify::Result<notify::Event>| {
-            if !event.is_ok_and(|e| matches!(e.kind, EventKind::Access(_))) {
-                let _ = sender.try_send(());
-            }
-        };
-        let watcher = notify::recommended_watcher(tell).inspect_err(|error| unwatched(path, error)).ok();
-        let (path, now) = (path.to_owned(), Instant::now());
-        let unrest = Some(Unrest { began: now, last: now });
-        let content = Digest::of(content).ok();
-        let mut watch = Self { watcher, watched: BTreeSet::new(), events, path, content, unrest };
-        watch.follow_links();
-        watch
-    }
-
-    /// Watches the directories that matter now, and no others.
-    fn follow_links(&mut self) {
-        let Some(watcher) = &mut self.watcher else { return };
-        let matter = directories(&self.path);
-        for gone in self.watched.difference(&matter) {
-            // it may not be there any more
-            let _ = watcher.unwatch(gone);
-        }
-        let (path, watched) = (&self.path, &self.watched);
-        let mut watch = |directory: &PathBuf| {
-            let outcome = match watched.contains(directory) {
-                true => Ok(()),
-                false => watcher.watch(directory, RecursiveMode::NonRecursive),
-            };
-            outcome.inspect_err(|error| unwatched(path, error)).is_ok()
-        };
-        self.watched = matter.into_iter().filter(|directory| watch(directory)).collect();
+        let disturbances = Disturbances::start(path, INSTEAD);
+        Self { disturbances, path: path.to_owned(), content: Digest::of(content).ok() }
     }
 
     /// Waits until the file's content is another than it was when this was asked last. A file that is missing for a
     /// moment is no change. Cancel-safe: what was heard and not yet looked into is kept.
     pub(super) async fn changed(&mut self) {
         loop {
-            let event = match self.unrest {
-                None => self.events.recv().await,
-                Some(unrest) => tokio::select! {
-                    biased;
-                    () = sleep_until(unrest.over()) => {
-                        self.unrest = None;
-                        if self.renewed() {
-                            return;
-                        }
-                        continue;
-                    }
-                    event = self.events.recv() => event,
-                },
-            };
-            match event {
-                Some(()) => self.disturbed(Instant::now()),
-                // nothing will ever be heard again; what was heard is still looked into
-                None => match self.unrest {
-                    Some(unrest) => sleep_until(unrest.over()).await,
-                    None => std::future::pending().await,
-                },
+            self.disturbances.calm().await;
+            if self.renewed() {
+                return;
             }
         }
     }
 
-    fn disturbed(&mut self, now: Instant) {
-        let began = self.unrest.map_or(now, |u| u.began);
-        self.unrest = Some(Unrest { began, last: now });
-    }
-
     /// Reads the file. True when its content changed.
     pub(super) fn renewed(&mut self) -> bool {
-        // first, so that what changes after it was read is heard of
-        self.follow_links();
+        self.disturbances.follow_links(INSTEAD);
         let Ok(content) = File::open(&self.path).and_then(Digest::of) else { return false };
         self.content.replace(content) != Some(content)
     }
-}
-
-fn unwatched(path: &Path, error: &notify::Error) {
-    tracing::warn!(%error, "{}: changes may go unnoticed; reload it with SIGHUP", path.display());
-}
-
-/// Links followed on the way to a file, as in the kernel (MAXSYMLINKS).
-const LINKS: usize = 40;
-
-/// The directory a path is in; those that hold the links it leads through; and the one the file itself is in.
-fn directories(path: &Path) -> BTreeSet<PathBuf> {
-    let parent = |path: &Path| {
-        let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
-        parent.unwrap_or(Path::new(".")).to_owned()
-    };
-    let mut found = BTreeSet::from([parent(path)]);
-    let mut at = path.to_owned();
-    for _ in 0..LINKS {
-        let Some(link) = first_link(&at) else { break };
-        let (Ok(target), Ok(rest)) = (std::fs::read_link(&link), at.strip_prefix(&link)) else { break };
-        found.insert(parent(&link));
-        // a relative target counts from where the link is; an absolute one replaces it
-        let next = parent(&link).join(target);
-        at = if rest.as_os_str().is_empty() { next } else { next.join(rest) };
-    }
-    found.insert(parent(&at));
-    // by one name each: the kernel has one watch for a directory, and the end of one name's would be that of all
-    found.into_iter().map(|directory| directory.canonicalize().unwrap_or(directory)).collect()
-}
-
-/// The first part of a path that is a link.
-fn first_link(path: &Path) -> Option<PathBuf> {
-    let mut parts: Vec<_> = path.ancestors().filter(|p| !p.as_os_str().is_empty()).collect();
-    parts.reverse();
-    parts.into_iter().find(|part| part.is_symlink()).map(Path::to_owned)
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
+    use std::time::Duration;
 
-    use tokio::time::timeout;
+    use tokio::time::{Instant, timeout};
 
     use super::*;
 
@@ -269,22 +155,6 @@ mod tests {
         assert_ne!(of(&content[..2 * PIECE]), of(&content[..3 * PIECE]));
     }
 
-    #[test]
-    fn a_directory_is_watched_by_one_name() {
-        let room = tempfile::tempdir().unwrap();
-        fs::create_dir(room.path().join("real")).unwrap();
-        symlink("real", room.path().join("alias")).unwrap();
-        symlink("../alias/target.toml", room.path().join("real/gateway.toml")).unwrap();
-        let real = room.path().canonicalize().unwrap();
-        let found = directories(&room.path().join("alias/../alias/gateway.toml"));
-        assert!(found.contains(&real) && found.contains(&real.join("real")), "{found:?}");
-        assert!(found.iter().all(|d| d.canonicalize().unwrap() == *d), "{found:?}");
-        assert_eq!(
-            directories(Path::new("x.toml")),
-            BTreeSet::from([std::env::current_dir().unwrap().canonicalize().unwrap()])
-        );
-    }
-
     #[tokio::test]
     async fn what_links_lead_to_is_watched_where_it_is() {
         let room = tempfile::tempdir().unwrap();
@@ -308,6 +178,6 @@ mod tests {
         assert!(noticed(&mut watch).await, "another file in place of the new target");
         fs::write(at("one/real.toml"), "e").unwrap();
         assert!(!noticed(&mut watch).await, "the old one is nobody's");
-        assert_eq!(watch.watched.len(), 3, "{:?}", watch.watched);
+        assert_eq!(watch.disturbances.watched(), 3);
     }
 }

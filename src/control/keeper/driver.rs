@@ -4,12 +4,27 @@ use core::net::IpAddr;
 use core::time::Duration;
 use std::time::Instant;
 
+use rtnetlink::MulticastGroup;
+
+use super::super::netlink::{Answered, AskError, Asker, Group, Listener, Message};
 use super::ask;
 use super::brain::{Ask, Brain};
 use super::fact::{self, Fact, Lookup};
 use super::neighbour::{NeighbourKey, Poke};
-use super::socket::{Answered, AskError, Asker, Listener};
 use super::{Changes, HopKey, HopState, KeeperError, LinkFacts};
+
+/// What the keeper subscribes to.
+const GROUPS: [Group; 9] = [
+    (MulticastGroup::Link, "link"),
+    (MulticastGroup::Neigh, "neighbour"),
+    (MulticastGroup::Ipv4Ifaddr, "IPv4 address"),
+    (MulticastGroup::Ipv6Ifaddr, "IPv6 address"),
+    (MulticastGroup::Ipv4Route, "IPv4 route"),
+    (MulticastGroup::Ipv6Route, "IPv6 route"),
+    (MulticastGroup::Ipv4Rule, "IPv4 rule"),
+    (MulticastGroup::Ipv6Rule, "IPv6 rule"),
+    (MulticastGroup::Nexthop, "next hop"),
+];
 
 /// Lookups between two looks at the announcements; tens of microseconds each at worst.
 const BUDGET: usize = 512;
@@ -70,7 +85,7 @@ impl Keeper {
     #[allow(clippy::unused_async)] // it must run within a runtime, and may come to wait one day
     pub async fn start_with(ports: &[u32], settings: Settings) -> Result<Self, KeeperError> {
         let now = Instant::now();
-        let listener = Listener::subscribe(settings.receive_buffer)?;
+        let listener = Listener::subscribe(&GROUPS, settings.receive_buffer)?;
         let mut keeper =
             Self { brain: Brain::new(ports, now), listener, asker: Asker::open()?, relist: None, overruns: 0 };
         let facts = keeper.list()?;
@@ -147,7 +162,7 @@ impl Keeper {
     fn listen(&mut self) -> bool {
         let now = Instant::now();
         let brain = &mut self.brain;
-        let drained = self.listener.drain(|kind, payload| hear(brain, kind, payload, now));
+        let drained = self.listener.drain(|message| hear(brain, message, now));
         if drained.lost {
             self.overruns += 1;
             self.relist = Some(now);
@@ -198,7 +213,7 @@ impl Keeper {
             facts.truncate(before);
             let answered = self
                 .asker
-                .ask(request(), |kind, payload| match fact::decode(kind, payload) {
+                .ask(request(), |message| match fact::decode(message.kind, message.payload) {
                     Ok(fact) => facts.extend(fact),
                     Err(e) => tracing::warn!("an entry of the kernel's {what} makes no sense: {e}"),
                 })
@@ -233,7 +248,7 @@ impl Keeper {
     }
 
     fn poke(&mut self, key: NeighbourKey, poke: Poke, now: Instant) {
-        match self.asker.ask(ask::poke(key, poke), |_, _| {}) {
+        match self.asker.ask(ask::poke(key, poke), |_| {}) {
             Ok(_) => {}
             Err(e) if e.refusal() == Some(libc::EEXIST) => {}
             Err(e) => {
@@ -244,7 +259,7 @@ impl Keeper {
         // A new entry is not announced before it is resolved, and one that needs no resolving (NOARP) never is.
         if poke == Poke::Create {
             let brain = &mut self.brain;
-            let seen = self.asker.ask(ask::neighbour(key), |kind, payload| hear(brain, kind, payload, now));
+            let seen = self.asker.ask(ask::neighbour(key), |message| hear(brain, message, now));
             if let Err(e) = seen {
                 tracing::debug!("reading neighbour {} on interface {}: {e}", key.addr, key.ifindex);
             }
@@ -252,20 +267,20 @@ impl Keeper {
     }
 }
 
-fn hear(brain: &mut Brain, kind: u16, payload: &[u8], now: Instant) {
-    match fact::decode(kind, payload) {
+fn hear(brain: &mut Brain, message: Message<'_>, now: Instant) {
+    match fact::decode(message.kind, message.payload) {
         Ok(Some(fact)) => brain.hear(fact, now),
         Ok(None) => {}
-        Err(e) => tracing::warn!("an announcement of the kernel (type {kind}) makes no sense: {e}"),
+        Err(e) => tracing::warn!("an announcement of the kernel (type {}) makes no sense: {e}", message.kind),
     }
 }
 
 /// Looks a route up; `None` when the kernel could not be asked.
 fn look_up(asker: &mut Asker, dst: IpAddr, from: Option<IpAddr>) -> Option<Lookup> {
     let mut found = None;
-    let asked = asker.ask(ask::route(dst, from), |kind, payload| {
-        if kind == libc::RTM_NEWROUTE {
-            found = Some(fact::lookup(dst, payload));
+    let asked = asker.ask(ask::route(dst, from), |message| {
+        if message.kind == libc::RTM_NEWROUTE {
+            found = Some(fact::lookup(dst, message.payload));
         }
     });
     let e = match (asked, found) {

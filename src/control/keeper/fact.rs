@@ -13,11 +13,8 @@ use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage,
 
 use crate::wire::Mac;
 
+use super::super::netlink::{RTM_DELNEXTHOP, RTM_NEWNEXTHOP};
 use super::neighbour::{Entry, NeighbourKey, Nud};
-
-/// Message types of linux/rtnetlink.h that libc does not name.
-const RTM_NEWNEXTHOP: u16 = 104;
-const RTM_DELNEXTHOP: u16 = 105;
 
 /// Length in bytes of the fixed part of a link message (struct ifinfomsg).
 const LINK_HEADER: usize = size_of::<libc::ifinfomsg>();

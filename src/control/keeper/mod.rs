@@ -11,7 +11,6 @@
 //! |---|---|
 //! | `fact` | what the kernel says, decoded |
 //! | `ask` | what the kernel is asked, encoded |
-//! | `socket` | the two netlink sockets: one listens, one asks |
 //! | `neighbour` | one neighbour's life: a state machine without a clock |
 //! | `brain` | mirror, wishes and schedule: facts and time in, asks and changes out; no IO |
 //! | `driver` | [`Keeper`]: carries facts and asks between the sockets and the brain |
@@ -24,18 +23,16 @@ mod brain;
 mod driver;
 mod fact;
 mod neighbour;
-mod socket;
 #[cfg(test)]
 mod tests;
 
 use core::fmt;
 use core::net::IpAddr;
-use std::io;
 
+use super::netlink::{AskError, SocketError};
 use crate::wire::Mac;
 
 pub use driver::{Keeper, Settings};
-pub use socket::AskError;
 
 /// What must be resolved.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -189,22 +186,9 @@ impl Changes {
 /// Why the keeper could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum KeeperError {
-    /// A netlink socket could not be made.
-    #[error("cannot open a netlink socket to {purpose}: {source}")]
-    Open {
-        /// What the socket was for.
-        purpose: &'static str,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// The kernel refused a subscription.
-    #[error("cannot subscribe to the kernel's {group} announcements: {source}")]
-    Subscribe {
-        /// The multicast group.
-        group: &'static str,
-        /// The system's reason.
-        source: io::Error,
-    },
+    /// A netlink socket could not be had.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
     /// The kernel did not list what there is.
     #[error("cannot list the kernel's {what}: {source}")]
     List {

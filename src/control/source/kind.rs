@@ -3,6 +3,9 @@
 use tokio::task::JoinHandle;
 
 use super::Told;
+use super::directory::{self, Directory};
+use super::driver::drive;
+use super::kernel::{self, Kernel};
 use crate::control::etcd;
 use crate::tables::Overlay;
 
@@ -11,6 +14,10 @@ use crate::tables::Overlay;
 pub enum Kind {
     /// flannel's keys in etcd.
     FlannelEtcd(etcd::Options),
+    /// The kernel's own tables: a VXLAN device that somebody else programs.
+    Kernel(kernel::Options),
+    /// A directory of files.
+    Directory(directory::Options),
 }
 
 impl Kind {
@@ -18,6 +25,8 @@ impl Kind {
     pub fn origin(&self) -> String {
         match self {
             Self::FlannelEtcd(options) => options.origin(),
+            Self::Kernel(kernel::Options { device, table }) => format!("kernel device {device} table {table}"),
+            Self::Directory(options) => format!("directory {}", options.path.display()),
         }
     }
 
@@ -25,6 +34,7 @@ impl Kind {
     pub fn nests(&self) -> bool {
         match self {
             Self::FlannelEtcd(_) => false,
+            Self::Kernel(_) | Self::Directory(_) => true,
         }
     }
 
@@ -33,10 +43,15 @@ impl Kind {
     pub fn start(&self, overlay: &Overlay, told: Told) -> JoinHandle<()> {
         match self {
             #[cfg(feature = "etcd")]
-            Self::FlannelEtcd(options) => tokio::spawn(super::driver::drive(
-                super::etcd::Etcd::new(options.clone(), super::flannel::Half::of(overlay)),
-                told,
-            )),
+            Self::FlannelEtcd(options) => {
+                let half = super::flannel::Half::of(overlay);
+                tokio::spawn(drive(super::etcd::Etcd::new(options.clone(), half), told))
+            }
+            Self::Kernel(options) => {
+                let segment = kernel::Segment { vni: overlay.vni, udp_port: overlay.udp_port, local: overlay.local };
+                tokio::spawn(drive(Kernel::new(options.clone(), segment), told))
+            }
+            Self::Directory(options) => tokio::spawn(drive(Directory::new(options.clone()), told)),
             #[allow(unreachable_patterns, reason = "with all features every kind has an arm of its own")]
             _ => unbuilt(overlay, told),
         }

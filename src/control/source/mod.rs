@@ -9,14 +9,18 @@
 //! | `etcd` | flannel on etcd |
 //! | `kind` | the kinds there are: what the config file chooses among |
 //! | `file` | the config file as a source |
+//! | `directory` | a directory of files |
 //! | `flannel` | what flannel publishes, by etcd or by the Kubernetes API |
+//! | `kernel` | the kernel's own tables: routes by a VXLAN device |
 //! | `kube` | flannel's nodes on a Kubernetes API server |
 
+pub mod directory;
 pub mod driver;
 #[cfg(feature = "etcd")]
 pub mod etcd;
 pub mod file;
 pub mod flannel;
+pub mod kernel;
 pub mod kind;
 #[cfg(feature = "kubernetes")]
 pub mod kube;

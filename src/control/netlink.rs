@@ -1,4 +1,5 @@
-//! The two netlink sockets: [`Listener`] hears announcements, [`Asker`] asks and reads answers.
+//! The two netlink sockets: `Listener` hears what the kernel announces of interfaces, addresses, routes and neighbours,
+//! `Asker` asks and reads answers.
 
 use core::time::Duration;
 use std::future::poll_fn;
@@ -8,17 +9,13 @@ use std::task::{Poll, ready};
 use rtnetlink::MulticastGroup;
 use rtnetlink::packet_core::{
     DoneBuffer, ErrorBuffer, NLM_F_DUMP_INTR, NLM_F_MULTIPART, NLMSG_DONE, NLMSG_ERROR, NetlinkBuffer, NetlinkHeader,
-    NetlinkMessage, NetlinkPayload,
+    NetlinkMessage, NetlinkPayload, NetlinkSerializable,
 };
-use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use rtnetlink::sys::{AsyncSocket, Socket, SocketAddr, TokioSocket};
 use rustix::net::sockopt::{
     Timeout, set_socket_recv_buffer_size, set_socket_recv_buffer_size_force, set_socket_timeout,
 };
-
-use super::KeeperError;
-use super::ask::Request;
 
 /// Bytes read at once. The kernel fills listings by up to 32 KiB; announcements are smaller but for rare giants.
 const DATAGRAM: usize = 64 * 1024;
@@ -27,18 +24,44 @@ const DRAIN: usize = 4096;
 /// The kernel answers within the system call that asks; this bounds the wait should it ever not.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What the keeper subscribes to.
-const GROUPS: [(MulticastGroup, &str); 9] = [
-    (MulticastGroup::Link, "link"),
-    (MulticastGroup::Neigh, "neighbour"),
-    (MulticastGroup::Ipv4Ifaddr, "IPv4 address"),
-    (MulticastGroup::Ipv6Ifaddr, "IPv6 address"),
-    (MulticastGroup::Ipv4Route, "IPv4 route"),
-    (MulticastGroup::Ipv6Route, "IPv6 route"),
-    (MulticastGroup::Ipv4Rule, "IPv4 rule"),
-    (MulticastGroup::Ipv6Rule, "IPv6 rule"),
-    (MulticastGroup::Nexthop, "next hop"),
-];
+/// A group of announcements, and its name for people.
+pub(super) type Group = (MulticastGroup, &'static str);
+
+/// Message types of linux/rtnetlink.h that libc does not name.
+pub(super) const RTM_NEWNEXTHOP: u16 = 104;
+pub(super) const RTM_DELNEXTHOP: u16 = 105;
+
+/// Why a socket could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketError {
+    /// It could not be made.
+    #[error("cannot open a netlink socket to {purpose}: {source}")]
+    Open {
+        /// What the socket was for.
+        purpose: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The kernel refused a subscription.
+    #[error("cannot subscribe to the kernel's {group} announcements: {source}")]
+    Subscribe {
+        /// The multicast group.
+        group: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+/// One message of the kernel's.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Message<'a> {
+    /// Its type (RTM_NEWLINK and so on).
+    pub(super) kind: u16,
+    /// The flags of its netlink header (NLM_F_REPLACE and so on).
+    pub(super) flags: u16,
+    /// What follows that header.
+    pub(super) payload: &'a [u8],
+}
 
 /// How a drain of the listener ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,15 +81,15 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// Subscribes; what happens from here on is heard. `receive_buffer` is in bytes.
+    /// Subscribes to `groups`; what happens from here on is heard. `receive_buffer` is in bytes.
     ///
     /// # Errors
     /// When the socket cannot be made or a subscription is refused.
     ///
     /// # Panics
     /// Outside a tokio runtime with IO enabled.
-    pub(super) fn subscribe(receive_buffer: usize) -> Result<Self, KeeperError> {
-        let open = |source| KeeperError::Open { purpose: "hear the kernel's announcements", source };
+    pub(super) fn subscribe(groups: &[Group], receive_buffer: usize) -> Result<Self, SocketError> {
+        let open = |source| SocketError::Open { purpose: "hear the kernel's announcements", source };
         let mut socket = TokioSocket::new(NETLINK_ROUTE).map_err(open)?;
         let inner = socket.socket_mut();
         // Beyond net.core.rmem_max needs CAP_NET_ADMIN; without it, as much as there is to be had.
@@ -74,8 +97,8 @@ impl Listener {
             set_socket_recv_buffer_size(&*inner, receive_buffer).map_err(|e| open(e.into()))?;
         }
         inner.bind_auto().map_err(open)?;
-        for (group, name) in GROUPS {
-            inner.add_membership(group as u32).map_err(|source| KeeperError::Subscribe { group: name, source })?;
+        for &(group, name) in groups {
+            inner.add_membership(group as u32).map_err(|source| SocketError::Subscribe { group: name, source })?;
         }
         Ok(Self { socket, buffer: Vec::with_capacity(DATAGRAM), held: None })
     }
@@ -92,14 +115,14 @@ impl Listener {
         .await;
     }
 
-    /// Reads what is waiting, in order, and hands each message (type, payload) to `hear`. Never waits.
-    pub(super) fn drain(&mut self, mut hear: impl FnMut(u16, &[u8])) -> Drained {
+    /// Reads what is waiting, in order, and hands each message to `hear`. Never waits.
+    pub(super) fn drain(&mut self, mut hear: impl FnMut(Message<'_>)) -> Drained {
         let mut out = Drained { empty: false, lost: false };
         for _ in 0..DRAIN {
             match self.read() {
                 Ok(from) if from.port_number() != 0 => {} // not from the kernel
                 Ok(_) => {
-                    let whole = messages(&self.buffer, |m| hear(m.message_type(), m.payload()));
+                    let whole = messages(&self.buffer, |m| hear(message(m)));
                     if !whole {
                         out.lost = true;
                         self.buffer.reserve(self.buffer.capacity() + DATAGRAM);
@@ -181,41 +204,52 @@ pub(super) struct Asker {
 impl Asker {
     /// # Errors
     /// When the socket cannot be made.
-    pub(super) fn open() -> Result<Self, KeeperError> {
-        let open = |source| KeeperError::Open { purpose: "ask the kernel", source };
+    pub(super) fn open() -> Result<Self, SocketError> {
+        let open = |source| SocketError::Open { purpose: "ask the kernel", source };
         let mut socket = Socket::new(NETLINK_ROUTE).map_err(open)?;
         socket.bind_auto().map_err(open)?;
         set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE)).map_err(|e| open(e.into()))?;
         Ok(Self { socket, sequence: 0, buffer: Vec::with_capacity(DATAGRAM), request: Vec::new() })
     }
 
-    /// Asks, and hands each message of the answer (type, payload) to `hear`.
+    /// From here on the kernel heeds what a request for a listing asks for, and lists no more than that.
+    ///
+    /// # Errors
+    /// When the kernel cannot (before Linux 4.20).
+    pub(super) fn strict(self) -> Result<Self, SocketError> {
+        let refused = |source| SocketError::Open { purpose: "list what is asked for only", source };
+        self.socket.set_netlink_get_strict_chk(true).map_err(refused)?;
+        Ok(self)
+    }
+
+    /// Asks, and hands each message of the answer to `hear`.
     ///
     /// # Errors
     /// When the kernel refuses or the socket fails.
     pub(super) fn ask(
         &mut self,
-        (request, flags): Request,
-        mut hear: impl FnMut(u16, &[u8]),
+        (request, flags): (impl NetlinkSerializable, u16),
+        mut hear: impl FnMut(Message<'_>),
     ) -> Result<Answered, AskError> {
         self.send(request, flags)?;
         let mut answered = Answered::Whole;
         let mut end = None;
         while end.is_none() {
             self.receive()?;
-            let whole = messages(&self.buffer, |message| {
-                if message.sequence_number() != self.sequence || end.is_some() {
+            let whole = messages(&self.buffer, |buffer| {
+                if buffer.sequence_number() != self.sequence || end.is_some() {
                     return; // of an earlier question given up
                 }
-                if message.flags() & NLM_F_DUMP_INTR != 0 {
+                let message = message(buffer);
+                if message.flags & NLM_F_DUMP_INTR != 0 {
                     answered = Answered::Torn;
                 }
-                match message.message_type() {
-                    NLMSG_ERROR => end = Some(error_code(message.payload())),
-                    NLMSG_DONE => end = Some(done_code(message.payload())),
-                    kind => {
-                        hear(kind, message.payload());
-                        if message.flags() & NLM_F_MULTIPART == 0 {
+                match message.kind {
+                    NLMSG_ERROR => end = Some(error_code(message.payload)),
+                    NLMSG_DONE => end = Some(done_code(message.payload)),
+                    _ => {
+                        hear(message);
+                        if message.flags & NLM_F_MULTIPART == 0 {
                             end = Some(0);
                         }
                     }
@@ -231,12 +265,12 @@ impl Asker {
         }
     }
 
-    fn send(&mut self, request: RouteNetlinkMessage, flags: u16) -> Result<(), AskError> {
+    fn send(&mut self, request: impl NetlinkSerializable, flags: u16) -> Result<(), AskError> {
         self.sequence = self.sequence.wrapping_add(1).max(1);
         let mut header = NetlinkHeader::default();
         header.flags = flags;
         header.sequence_number = self.sequence;
-        let mut message = NetlinkMessage::new(header, NetlinkPayload::from(request));
+        let mut message = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(request));
         message.finalize();
         self.request.clear();
         self.request.resize(message.buffer_len(), 0);
@@ -259,8 +293,12 @@ impl Asker {
     }
 }
 
+fn message<'a>(buffer: &NetlinkBuffer<&'a [u8]>) -> Message<'a> {
+    Message { kind: buffer.message_type(), flags: buffer.flags(), payload: buffer.payload() }
+}
+
 /// Walks the messages of a datagram: false when the last was cut short, for want of room in the buffer.
-fn messages(datagram: &[u8], mut hear: impl FnMut(&NetlinkBuffer<&[u8]>)) -> bool {
+fn messages(datagram: &[u8], mut hear: impl for<'a> FnMut(&NetlinkBuffer<&'a [u8]>)) -> bool {
     let mut rest = datagram;
     while !rest.is_empty() {
         let Ok(message) = NetlinkBuffer::new_checked(rest) else { return false };
