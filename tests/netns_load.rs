@@ -1,23 +1,17 @@
 //! More than the gateway can carry, and an end in the middle of it: packets may be lost, never miscounted.
 
-use std::process::Stdio;
 use std::time::Duration;
 
 use selvedge::lab::traffic::{LoadOptions, UdpLoad, ping, tcp_transfer};
-use selvedge::lab::{Host, Process, Shape};
+use selvedge::lab::{Host, Shape};
 
+#[path = "support/iperf.rs"]
+mod iperf;
 #[path = "support/netns.rs"]
 mod netns;
 
-use netns::{Net, hosts, output_in, run_in, spawn_in, until};
-
-/// An iperf3 server on a host.
-fn serve(host: &Host) -> Process {
-    let server = spawn_in(&host.ns, &["iperf3", "--server"], Stdio::null());
-    let listens = || !run_in(&host.ns, &["ss", "-Hltn", "sport = :5201"]).is_empty();
-    assert!(until(Duration::from_secs(2), listens), "iperf3 does not listen");
-    server
-}
+use iperf::serve;
+use netns::{Net, hosts, output_in, until};
 
 /// Small datagrams as fast as they can be made.
 fn flood(from: &Host, to: &Host) {
@@ -30,7 +24,7 @@ fn flood(from: &Host, to: &Host) {
 
 fn flooded(mut net: Net) {
     let [blue, green, native] = hosts(&net.t).map(Host::clone);
-    let _servers = [serve(&blue), serve(&green)];
+    let _servers = [serve(&blue, &[]), serve(&green, &[])];
     for (from, to) in [(&native, &blue), (&blue, &green), (&native, &green)] {
         flood(from, to);
         net.assert_alive();

@@ -16,7 +16,14 @@ fn build() -> PathBuf {
     let flood = Command::new(root.join("perf/flood/build")).status().unwrap();
     assert!(flood.success(), "perf/flood/build: {flood}");
     let line = ["build", "--quiet", "--locked", "--example", "perf"];
-    let built = Command::new(env!("CARGO")).args(line).current_dir(root).status().unwrap();
+    let mut cargo = Command::new(env!("CARGO"));
+    // what cargo tells a test of its package, build scripts would take for a change of their surroundings: ring's would
+    // compile it, and all that stands on it, anew, and once more for the next test
+    let of_package = |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_"].iter().any(|p| name.starts_with(p));
+    for (name, _) in std::env::vars().filter(|(name, _)| of_package(name)) {
+        cargo.env_remove(name);
+    }
+    let built = cargo.args(line).current_dir(root).status().unwrap();
     assert!(built.success(), "cargo {}: {built}", line.join(" "));
     // beside the directory of this very program: target/debug/deps
     let deps = std::env::current_exe().unwrap();

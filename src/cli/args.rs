@@ -1,9 +1,10 @@
 //! The command line.
 
+use core::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::demo::DemoOptions;
 use super::pktgen::PktgenOptions;
@@ -79,6 +80,20 @@ pub enum Command {
     /// sentence. What else is wrong with the file by now does not matter. For probes of containers, which need no shell.
     #[command(after_help = EXIT_CODES, after_long_help = with_examples(&["selvedge health --config /etc/selvedge/gateway.toml"]))]
     Health(HealthArgs),
+
+    /// Show what the running gateway knows: its sources, how each is, and what of it is not taken
+    #[command(after_help = EXIT_CODES, after_long_help = with_examples(&["selvedge show sources --config /etc/selvedge/gateway.toml"]))]
+    Show(ShowArgs),
+
+    /// Tell where packets to an address go, which source said so, and what others say
+    #[command(after_help = EXIT_CODES, after_long_help = with_examples(&["selvedge explain 10.244.1.7 --config /etc/selvedge/gateway.toml"]))]
+    Explain(ExplainArgs),
+
+    /// Tell the gateway that what a source withdrew, and the gateway held back, is meant
+    ///
+    /// Leaves a mark in the gateway's state directory, and waits until the gateway has taken it.
+    #[command(after_help = EXIT_CODES, after_long_help = with_examples(&["selvedge accept east-nodes --config /etc/selvedge/gateway.toml"]))]
+    Accept(AcceptArgs),
 
     /// Show the gateway at work on this machine, in network namespaces of its own
     ///
@@ -157,6 +172,45 @@ pub struct HealthArgs {
     pub config: PathBuf,
 }
 
+/// What can be shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Shown {
+    /// Where the map is learnt from.
+    Sources,
+}
+
+/// Arguments of `selvedge show`.
+#[derive(Clone, PartialEq, Eq, Debug, Args)]
+pub struct ShowArgs {
+    /// What to show
+    pub what: Shown,
+    /// Config file (TOML) that the gateway was started with
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// Arguments of `selvedge explain`.
+#[derive(Clone, PartialEq, Eq, Debug, Args)]
+pub struct ExplainArgs {
+    /// A pod's address, or any other
+    #[arg(value_name = "ADDRESS")]
+    pub address: IpAddr,
+    /// Config file (TOML) that the gateway was started with
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// Arguments of `selvedge accept`.
+#[derive(Clone, PartialEq, Eq, Debug, Args)]
+pub struct AcceptArgs {
+    /// The source, by its name
+    #[arg(value_name = "SOURCE")]
+    pub source: String,
+    /// Config file (TOML) that the gateway was started with
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -207,7 +261,7 @@ mod tests {
         let mut cli = Cli::command();
         cli.build();
         let names: Vec<_> = cli.get_subcommands().map(|c| c.get_name().to_owned()).filter(|n| n != "help").collect();
-        assert_eq!(names, ["run", "check", "health", "demo", "pktgen"]);
+        assert_eq!(names, ["run", "check", "health", "show", "explain", "accept", "demo", "pktgen"]);
         let mut pages = vec![cli.render_long_help().to_string()];
         for name in names {
             pages.push(cli.find_subcommand_mut(&name).unwrap().render_long_help().to_string());

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Prints how the gateway is that was started with this file. The code is 0 if it is well, else 1.
 pub fn health(config: &Path) -> ExitCode {
-    let (exit, sentence) = match ask_gateway(config, PATIENCE) {
+    let (exit, sentence) = match ask_gateway(config, "/healthz", PATIENCE) {
         Ok((StatusCode::OK, sentence)) => (Exit::Ok, format!("healthy: {sentence}")),
         Ok((_, sentence)) => (Exit::Runtime, format!("unhealthy: {sentence}")),
         Err(why) => (Exit::Runtime, format!("unhealthy: {why}")),
@@ -26,13 +26,14 @@ pub fn health(config: &Path) -> ExitCode {
     exit.into()
 }
 
-fn ask_gateway(config: &Path, patience: Duration) -> Result<(StatusCode, String), String> {
+/// What the gateway that was started with this file answers.
+pub(super) fn ask_gateway(config: &Path, path: &str, patience: Duration) -> Result<(StatusCode, String), String> {
     let Some(address) = Config::metrics_address(config).map_err(|e| e.to_string())? else {
         return Err(format!("{}: with metrics.enabled = false nobody can be asked", config.display()));
     };
     let address = reachable(address);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
-    let asked = async { tokio::time::timeout(patience, ask::get(address, "/healthz")).await };
+    let asked = async { tokio::time::timeout(patience, ask::get(address, path)).await };
     let answer = runtime.block_on(asked).unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
     answer
         .map_err(|error| format!("no gateway answers at {address} (metrics.address of {}): {error}", config.display()))
@@ -78,7 +79,7 @@ mod tests {
             let _ = stream.read(&mut [0]);
             String::from_utf8_lossy(&request[..length]).into_owned()
         });
-        let made = ask_gateway(&file, Duration::from_millis(500));
+        let made = ask_gateway(&file, "/healthz", Duration::from_millis(500));
         let request = server.join().unwrap();
         assert!(request.starts_with("GET /healthz HTTP/1.1\r\n"), "{request}");
         made
@@ -99,10 +100,10 @@ mod tests {
     fn who_cannot_be_asked_is_not_well() {
         let room = tempfile::tempdir().unwrap();
         let file = room.path().join("gateway.toml");
-        let missing = ask_gateway(&file, PATIENCE).unwrap_err();
+        let missing = ask_gateway(&file, "/healthz", PATIENCE).unwrap_err();
         assert!(missing.contains("gateway.toml: ") && missing.contains("cannot be read"), "{missing}");
         std::fs::write(&file, "[metrics]\nenabled = false\n").unwrap();
-        let silent = ask_gateway(&file, PATIENCE).unwrap_err();
+        let silent = ask_gateway(&file, "/healthz", PATIENCE).unwrap_err();
         assert!(silent.contains("metrics.enabled = false"), "{silent}");
     }
 

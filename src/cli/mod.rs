@@ -1,6 +1,7 @@
 //! Floor 7: speaks to people.
 
 pub mod args;
+pub mod ask;
 pub mod check;
 pub mod demo;
 pub mod health;

@@ -9,7 +9,9 @@ use std::path::PathBuf;
 
 use toml::de::DeValue;
 
+use super::Advertise;
 use super::reader::Reading;
+use crate::control::kubernetes::{AnnotationPrefix, ConfigMap};
 use crate::tables::Dscp;
 use crate::wire::{Mac, Mtu, Prefix, Vni};
 
@@ -68,6 +70,37 @@ pub(super) fn directory(value: &DeValue<'_>) -> Reading<PathBuf> {
     path.ok_or("an absolute path (a string that begins with /)".into())
 }
 
+/// What flannel's annotations begin with.
+pub(super) fn annotation_prefix(value: &DeValue<'_>) -> Reading<AnnotationPrefix> {
+    let prefix = value.as_str().map(AnnotationPrefix::new);
+    prefix.unwrap_or(Err("a string such as \"flannel.alpha.coreos.com\"")).map_err(Into::into)
+}
+
+/// The name of a ConfigMap. Names are made of what DNS names are made of.
+pub(super) fn config_map(value: &DeValue<'_>) -> Reading<ConfigMap> {
+    let is_name = |name: &str| {
+        let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b);
+        (1..=253).contains(&name.len()) && name.bytes().all(fits)
+    };
+    let parts = value.as_str().and_then(|s| s.split_once('/'));
+    let parts = parts.filter(|(namespace, name)| is_name(namespace) && is_name(name));
+    let map = parts.map(|(namespace, name)| ConfigMap { namespace: namespace.into(), name: name.into() });
+    map.ok_or("a namespace and a name (a string such as \"kube-flannel/kube-flannel-cfg\")".into())
+}
+
+/// The gateway's name among the nodes of a cluster: a DNS label (RFC 1123 §2.1) with room for the prefix in the names of
+/// its Nodes.
+pub(super) fn node_name(value: &DeValue<'_>) -> Reading<String> {
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let is_label = |s: &&str| {
+        (1..=40).contains(&s.len())
+            && s.bytes().all(|b| fits(b) || b == b'-')
+            && [s.as_bytes().first(), s.as_bytes().last()].into_iter().flatten().all(|b| fits(*b))
+    };
+    let name = value.as_str().filter(is_label).map(str::to_owned);
+    name.ok_or("a name (1 to 40 of the characters a-z, 0-9 and -, which neither begins nor ends it)".into())
+}
+
 /// Where a server is.
 pub(super) fn url(value: &DeValue<'_>) -> Reading<String> {
     let host = |s: &str| s.strip_prefix("http://").or(s.strip_prefix("https://")).is_some_and(|rest| !rest.is_empty());
@@ -79,6 +112,22 @@ pub(super) fn url(value: &DeValue<'_>) -> Reading<String> {
 pub(super) fn etcd_prefix(value: &DeValue<'_>) -> Reading<String> {
     let prefix = value.as_str().map(|s| s.trim_end_matches('/')).filter(|s| s.starts_with('/') && s.len() > 1);
     prefix.map(str::to_owned).ok_or("a prefix of keys (a string such as \"/coreos.com/network\")".into())
+}
+
+/// What nodes are to send to the gateway.
+pub(super) fn advertise(value: &DeValue<'_>) -> Reading<Advertise> {
+    const LEGAL: &str = "\"imported\", or an array of at least one prefix";
+    if value.as_str() == Some("imported") {
+        return Ok(Advertise::Imported);
+    }
+    let array = value.as_array().filter(|all| !all.is_empty()).ok_or(LEGAL)?;
+    let mut all = array.iter().map(|one| prefix(one.get_ref())).collect::<Reading<Vec<Prefix>>>()?;
+    all.sort_unstable();
+    all.dedup();
+    match all.windows(2).find(|two| two[0].overlaps(&two[1])) {
+        Some([outer, inner, ..]) => Err(format!("free of overlaps: {inner} is within {outer}").into()),
+        _ => Ok(Advertise::These(all)),
+    }
 }
 
 /// A name of an overlay: it becomes a metric label and part of command lines.

@@ -40,7 +40,7 @@ use crate::control::Route;
 use crate::control::learnt::Rules;
 use crate::control::source::Kind;
 use crate::tables::{Imports, Overlay};
-use crate::wire::Mtu;
+use crate::wire::{Mtu, Prefix};
 
 /// A validated configuration: nothing in it contradicts the rest of it. Whether this host can do it, [`Plan`] says.
 #[derive(Clone, PartialEq, Debug)]
@@ -78,6 +78,17 @@ pub struct SourceConfig {
     pub rules: Rules,
     /// What is asked, and how.
     pub kind: Kind,
+    /// What the overlay's nodes are to send to the gateway; nothing unless it is said.
+    pub advertise: Option<Advertise>,
+}
+
+/// What the nodes of an overlay are to send to the gateway: it registers itself for that where its map comes from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Advertise {
+    /// All prefixes of other overlays, as they come and go.
+    Imported,
+    /// These, whether they lead anywhere or not. Sorted, none within another.
+    These(Vec<Prefix>),
 }
 
 /// Which side of the gateway an interface is on.

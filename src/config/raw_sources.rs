@@ -1,10 +1,12 @@
 //! `[[source]]`: where the map is learnt from, beside the file itself.
 
+use core::time::Duration;
 use std::path::PathBuf;
 
 use super::reader::{At, Field, Section};
-use super::{fragment, kinds};
+use super::{Advertise, fragment, kinds};
 use crate::control::etcd::{self, Identity, User};
+use crate::control::kubernetes::{self, Access};
 use crate::control::source::kernel::MAIN_TABLE;
 use crate::control::source::{Kind, directory, kernel};
 use crate::wire::Prefix;
@@ -20,14 +22,19 @@ pub(super) struct RawSource {
     pub(super) vteps: Field<Vec<Option<At<Prefix>>>>,
     pub(super) max_prefixes: Option<At<u32>>,
     pub(super) withdraw_at_most: Option<At<u8>>,
+    pub(super) advertise: Field<Advertise>,
 }
 
 /// Reads the keys of one kind.
 type Keys = fn(&mut Section<'_, '_>) -> Option<Kind>;
 
 /// The kinds, each with what reads its keys.
-const KINDS: &[(&str, Keys)] =
-    &[("flannel-etcd", flannel_etcd), ("kernel", kernel_keys), ("directory", directory_keys)];
+const KINDS: &[(&str, Keys)] = &[
+    ("flannel-etcd", flannel_etcd),
+    ("flannel-kube", flannel_kube),
+    ("kernel", kernel_keys),
+    ("directory", directory_keys),
+];
 
 /// What a gateway that was built without a client says.
 fn built_with(s: &mut Section<'_, '_>, feature: &'static str, is: bool) {
@@ -43,6 +50,7 @@ fn flannel_etcd(s: &mut Section<'_, '_>) -> Option<Kind> {
     let ca = s.optional("ca", kinds::directory);
     let identity =
         both(s, "certificate", "key").map(|pair| pair.map(|(certificate, key)| Identity { certificate, key }));
+    let lifetime = s.or("lease_seconds", etcd::LIFETIME.as_secs(), kinds::integer("a time in seconds", 5..=86_400u64));
     let user = s.optional("username", kinds::string);
     let password = s.optional("password_file", kinds::directory);
     let user = match (user.settled()?, password.settled()?) {
@@ -60,6 +68,27 @@ fn flannel_etcd(s: &mut Section<'_, '_>) -> Option<Kind> {
         ca: ca.settled()?,
         identity: identity?,
         user,
+        lifetime: Duration::from_secs(lifetime?.value),
+    }))
+}
+
+fn flannel_kube(s: &mut Section<'_, '_>) -> Option<Kind> {
+    built_with(s, "kubernetes", cfg!(feature = "kubernetes"));
+    let kubeconfig = s.optional("kubeconfig", kinds::directory);
+    let context = s.optional("context", kinds::string);
+    let annotations = s.optional("annotations", kinds::annotation_prefix);
+    let net_conf = s.optional("net_conf", kinds::config_map);
+    let gateway = s.or("gateway", kubernetes::GATEWAY.to_owned(), kinds::node_name);
+    let access = Access { kubeconfig: kubeconfig.settled()?, context: context.settled()? };
+    if access.kubeconfig.is_none() && access.context.is_some() {
+        s.complain("context", "a context is part of a file; `kubeconfig` says which".to_owned());
+        return None;
+    }
+    Some(Kind::FlannelKube(kubernetes::Options {
+        access,
+        annotations: annotations.settled()?.unwrap_or_default(),
+        net_conf: net_conf.settled()?.unwrap_or_default(),
+        gateway: gateway?.value,
     }))
 }
 
@@ -84,6 +113,18 @@ pub(super) fn source(s: &mut Section<'_, '_>) -> RawSource {
     let overlay = s.required("overlay", kinds::string);
     let kind = s.required("kind", kinds::word(KINDS));
     let prefixes = "an array of at least one prefix";
+    let advertise = s.optional("advertise", kinds::advertise);
+    // which keys there are besides, nobody knows where the kind is unknown
+    let kind = match kind {
+        Some(keys) => (keys.value)(s),
+        None => {
+            s.forgive();
+            None
+        }
+    };
+    if advertise.known().is_some() && kind.as_ref().is_some_and(|kind| !kind.attracts()) {
+        s.complain("advertise", "a source of this kind has no place where the gateway could register itself".into());
+    }
     RawSource {
         name,
         overlay,
@@ -92,14 +133,8 @@ pub(super) fn source(s: &mut Section<'_, '_>) -> RawSource {
         vteps: s.list("vteps", prefixes, kinds::prefix),
         max_prefixes: s.or("max_prefixes", 250_000, kinds::integer("a number of prefixes", 1..=2_000_000u32)),
         withdraw_at_most: s.or("withdraw_at_most", 50, kinds::integer("a percentage", 0..=100u8)),
-        // which keys there are besides, nobody knows where the kind is unknown
-        kind: match kind {
-            Some(keys) => (keys.value)(s),
-            None => {
-                s.forgive();
-                None
-            }
-        },
+        advertise,
+        kind,
     }
 }
 

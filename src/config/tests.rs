@@ -17,6 +17,8 @@ const GATEWAY: &str = include_str!("../../config/gateway.toml");
 const ONE_ARM: &str = include_str!("../../config/one-arm.toml");
 const TWO_ARM: &str = include_str!("../../config/two-arm.toml");
 const DUAL_STACK: &str = include_str!("../../config/dual-stack.toml");
+const FLANNEL_ETCD: &str = include_str!("../../config/flannel-etcd.toml");
+const FLANNEL_KUBERNETES: &str = include_str!("../../config/flannel-kubernetes.toml");
 const SOURCES: &str = include_str!("../../config/sources.toml");
 
 fn errors(text: &str) -> String {
@@ -38,7 +40,24 @@ fn the_samples_are_valid() {
     assert_eq!(c.routes[3].target, Target::Native { port: PortId(1), next_hop: hop });
     assert_eq!(c.metrics, Some("127.0.0.1:9472".parse().unwrap()));
     let c = Config::parse(SOURCES, "sources.toml").unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!((c.sources.len(), c.sources[0].preference, c.state.to_str()), (3, 100, Some("/var/lib/selvedge")));
+    assert_eq!((c.sources.len(), c.sources[0].preference, c.state.to_str()), (4, 100, Some("/var/lib/selvedge")));
+    let c = Config::parse(FLANNEL_ETCD, "flannel-etcd.toml").unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(c.sources[0].advertise, Some(Advertise::Imported));
+    assert_eq!(c.sources[1].advertise, Some(Advertise::These(vec!["10.244.0.0/16".parse().unwrap()])));
+    let c = Config::parse(FLANNEL_KUBERNETES, "flannel-kubernetes.toml").unwrap_or_else(|e| panic!("{e}"));
+    let origin = "kubernetes /etc/selvedge/west.kubeconfig context west flannel.alpha.coreos.com/";
+    assert_eq!((c.sources.len(), c.sources[1].kind.origin().as_str()), (2, origin));
+    assert!(c.sources.iter().all(|source| source.advertise == Some(Advertise::Imported)));
+    for (from, to, says) in [
+        ("context = \"west\"", "context = 7", "`7` is not a string"),
+        ("kubeconfig = \"/etc/selvedge/west.kubeconfig\"", "", "`kubeconfig` says which"),
+        ("context = \"west\"", "annotations = \"flannel\"", "a domain such as flannel.alpha.coreos.com"),
+        ("context = \"west\"", "net_conf = \"kube-flannel\"", "a namespace and a name"),
+        ("context = \"west\"", "gateway = \"-west\"", "neither begins nor ends"),
+    ] {
+        let told = errors(&FLANNEL_KUBERNETES.replace(from, to));
+        assert!(told.contains(says), "{told}");
+    }
     let c = Config::parse(DUAL_STACK, "dual-stack.toml").unwrap_or_else(|e| panic!("{e}"));
     assert_eq!((c.ports.len(), c.overlays.len(), c.routes.len()), (2, 1, 8));
     let o = &c.overlays[0];
@@ -49,7 +68,7 @@ fn the_samples_are_valid() {
 
 /// Runs the reader over one row of each table and asks it what it asked for.
 fn known_keys() -> BTreeMap<&'static str, Vec<&'static str>> {
-    let text = "[[port]]\n[[overlay]]\n[[peer]]\n[[native]]\n[[source]]\nkind='flannel-etcd'\n";
+    let text = "[[port]]\n[[overlay]]\n[[peer]]\n[[native]]\n[[source]]\nkind='flannel-etcd'\n[[source]]\nkind='flannel-kube'\n";
     let (table, _) = toml::de::DeTable::parse_recoverable(text);
     let mut problems = Problems::default();
     Section::new(Place::Root, table.get_ref(), 0..0, &mut problems).through(raw::file);
@@ -63,7 +82,7 @@ fn known_keys() -> BTreeMap<&'static str, Vec<&'static str>> {
 #[test]
 fn every_key_is_documented_in_the_sample() {
     let known = known_keys();
-    assert_eq!(known.values().map(Vec::len).sum::<usize>(), 10 + 6 + 7 + 4 + 2 + 5 + 13 + 5 + 3 + 1 + 8 + 7);
+    assert_eq!(known.values().map(Vec::len).sum::<usize>(), 10 + 6 + 7 + 4 + 2 + 5 + 13 + 5 + 3 + 1 + 9 + 8 + 5);
     let mut documented: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut section = "";
     for line in GATEWAY.lines().chain(SOURCES.lines()) {

@@ -51,7 +51,8 @@ fn settled(raw: &Raw, source: &RawSource, overlay: usize) -> Option<SourceConfig
         withdraw_at_most: source.withdraw_at_most.as_ref()?.value,
     };
     let name = source.name.as_ref()?.value.clone();
-    Some(SourceConfig { name, preference: source.preference.as_ref()?.value, rules, kind })
+    let advertise = source.advertise.known().map(|at| at.value.clone());
+    Some(SourceConfig { name, preference: source.preference.as_ref()?.value, rules, kind, advertise })
 }
 
 fn prefixes(field: &Field<Vec<Option<At<Prefix>>>>) -> Vec<Prefix> {

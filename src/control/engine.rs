@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::Route;
 use super::compile::{Compiler, PortLink, hop_key};
+use super::explain::explain;
 use super::keeper::{Changes, HopKey, HopState, Keeper, LinkChange, LinkFacts, Unready};
 use super::learnt::{Learner, Learnt, SourceStatus};
 use super::moves::Moves;
@@ -183,6 +184,11 @@ impl Engine {
         Some((held, self.put_in_force(events)))
     }
 
+    /// Where packets to an address go, and which source said so; lines for people.
+    pub fn explain(&self, address: IpAddr) -> String {
+        explain(address, &self.rib, &self.learnt, self.compiler.overlays())
+    }
+
     /// What was learnt, for whoever keeps it or asks.
     pub fn learnt(&mut self) -> &mut Learnt {
         &mut self.learnt
@@ -299,6 +305,11 @@ impl Engine {
 
     fn has_answer(&self, key: &HopKey) -> bool {
         !matches!(self.keeper.state(key), Err(Unready::Resolving))
+    }
+
+    /// The version of the tables published last: what was asked of the map before may be otherwise now.
+    pub fn epoch(&self) -> u32 {
+        self.epoch
     }
 
     /// True once every worker uses the version published last.

@@ -3,9 +3,9 @@
 pub mod compile;
 pub mod engine;
 pub mod etcd;
+mod explain;
 pub mod herald;
 pub mod keeper;
-#[cfg(feature = "kubernetes")]
 pub mod kubernetes;
 pub mod learnt;
 pub mod moves;

@@ -274,6 +274,16 @@ impl Namespace {
         self.blame(added, saying)
     }
 
+    /// Removes the route to a prefix.
+    pub fn unroute(&self, to: Prefix) -> Result<(), LabError> {
+        let saying = || format!("removing the route to {to}");
+        let wrong = |e| LabError::refused(saying(), format!("{e:?}"));
+        let route = RouteMessageBuilder::<IpAddr>::new().destination_prefix(to.addr(), to.len()).map_err(wrong)?;
+        let message = route.build();
+        let removed = self.netlink(async |handle| handle.route().del(message).execute().await);
+        self.blame(removed, saying)
+    }
+
     /// Adds or replaces a permanent neighbour.
     pub fn neighbour(&self, link: &str, address: impl Into<IpAddr>, mac: Mac) -> Result<(), LabError> {
         let (index, address) = (self.index(link)?, address.into());

@@ -8,6 +8,7 @@
 //! Every loop in here is bounded in time and in count: a broken data path makes a report, never a hang.
 
 mod etcd;
+mod flanneld;
 mod gateway_config;
 mod links;
 mod namespace;
@@ -24,6 +25,7 @@ use std::fmt;
 use std::io;
 
 pub use etcd::EtcdServer;
+pub use flanneld::{Desk as FlannelDesk, Flanneld, PAUSE as FLANNELD_PAUSE};
 pub use links::{End, Vxlan};
 pub use namespace::Namespace;
 pub use process::Process;

@@ -56,6 +56,8 @@ pub struct Shape {
     /// The underlay is [`UNDERLAY_VLAN`](super::UNDERLAY_VLAN) of its cables, the access network the second of
     /// [`ACCESS_VLANS`](super::ACCESS_VLANS) within the first.
     pub vlans: bool,
+    /// Nodes know of nobody: whoever plays their flanneld tells them.
+    pub bare: bool,
 }
 
 impl Default for Shape {
@@ -67,6 +69,7 @@ impl Default for Shape {
             dual_stack: false,
             zero_checksum: false,
             vlans: false,
+            bare: false,
         }
     }
 }
@@ -289,8 +292,10 @@ pub fn two_clusters_with(lab: &Lab, shape: Shape) -> Result<Topology, LabError> 
         gateway,
         shape,
     };
-    topology.program_nodes(&topology.blue, &topology.green)?;
-    topology.program_nodes(&topology.green, &topology.blue)?;
+    if !shape.bare {
+        topology.program_nodes(&topology.blue, &topology.green)?;
+        topology.program_nodes(&topology.green, &topology.blue)?;
+    }
     for cluster in topology.clusters() {
         topology.native.ns.route(cluster.pods, gateway_access)?;
         if let (Some(pods), Some(via)) = (cluster.pods6, gateway_access6) {

@@ -11,8 +11,8 @@ use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-/// The longest answer that is read, in bytes: an answer is a sentence.
-const LONGEST: usize = 4096;
+/// The longest answer that is read, in bytes: some lines for each of 255 sources.
+const LONGEST: usize = 8 << 20;
 
 /// The status and the text of `GET path`.
 ///

@@ -1,4 +1,4 @@
-//! The HTTP end: `/metrics`, `/ready` and `/healthz`.
+//! The HTTP end: `/metrics`, `/ready` and `/healthz` for programs, `/sources` and `/explain?ADDRESS` for people.
 
 use core::convert::Infallible;
 use core::net::SocketAddr;
@@ -62,8 +62,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let answer = service_fn(|request: Request<Incoming>| {
-        let response = respond(request.method(), request.uri().path(), &observatory);
-        async move { Ok::<_, Infallible>(response) }
+        let observatory = observatory.clone();
+        async move { Ok::<_, Infallible>(respond(&request, &observatory).await) }
     });
     let connection =
         hyper::server::conn::http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), answer);
@@ -74,8 +74,8 @@ where
     }
 }
 
-fn respond(method: &Method, path: &str, observatory: &Observatory) -> Response<Full<Bytes>> {
-    match (method, path) {
+async fn respond(request: &Request<Incoming>, observatory: &Observatory) -> Response<Full<Bytes>> {
+    match (request.method(), request.uri().path()) {
         (&Method::GET | &Method::HEAD, "/metrics") => match observatory.exposition() {
             Ok(text) => reply(StatusCode::OK, text, prometheus::TEXT_FORMAT),
             Err(e) => reply(StatusCode::INTERNAL_SERVER_ERROR, format!("{e}\n"), "text/plain"),
@@ -93,10 +93,25 @@ fn respond(method: &Method, path: &str, observatory: &Observatory) -> Response<F
             let status = if health.well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
             reply(status, format!("{health}\n"), "text/plain")
         }
-        (&Method::GET | &Method::HEAD, _) => {
-            reply(StatusCode::NOT_FOUND, "selvedge serves /metrics, /ready and /healthz\n".into(), "text/plain")
-        }
+        (&Method::GET | &Method::HEAD, "/sources") => reply(StatusCode::OK, observatory.sources(), "text/plain"),
+        (&Method::GET | &Method::HEAD, "/explain") => explain(request.uri().query(), observatory).await,
+        (&Method::GET | &Method::HEAD, _) => reply(
+            StatusCode::NOT_FOUND,
+            "selvedge serves /metrics, /ready, /healthz, /sources and /explain?ADDRESS\n".into(),
+            "text/plain",
+        ),
         _ => reply(StatusCode::METHOD_NOT_ALLOWED, "GET only\n".into(), "text/plain"),
+    }
+}
+
+async fn explain(query: Option<&str>, observatory: &Observatory) -> Response<Full<Bytes>> {
+    let Some(address) = query.and_then(|q| q.parse().ok()) else {
+        let text = "explain what? /explain?10.244.1.7 asks for one address\n".into();
+        return reply(StatusCode::BAD_REQUEST, text, "text/plain");
+    };
+    match observatory.explain(address).await {
+        Some(text) => reply(StatusCode::OK, text, "text/plain"),
+        None => reply(StatusCode::SERVICE_UNAVAILABLE, "the gateway is about to end\n".into(), "text/plain"),
     }
 }
 

@@ -1,11 +1,14 @@
 //! What `/metrics` says.
 
+use core::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use tokio::sync::{mpsc, oneshot};
+
 use super::families::Families;
 use super::health::Health;
-use super::quantiles;
+use super::{quantiles, sources};
 use crate::control::engine::Status;
 use crate::path::Journey;
 use crate::port::{RingStats, Steering};
@@ -42,12 +45,45 @@ pub struct Observatory {
     boards: Vec<Arc<Board>>,
     programs: Mutex<Vec<Steering>>,
     slow: Mutex<Slow>,
+    asked: mpsc::Sender<Question>,
+    questions: Mutex<Option<mpsc::Receiver<Question>>>,
 }
+
+/// Something that only the control plane can answer: where packets to an address go, and why.
+#[derive(Debug)]
+pub struct Question {
+    /// The address.
+    pub address: IpAddr,
+    /// Where the answer goes.
+    pub answer: oneshot::Sender<String>,
+}
+
+/// Questions that may wait.
+const QUESTIONS: usize = 16;
 
 impl Observatory {
     /// Ports by name, in order; the workers' boards; each port's XDP program.
     pub fn new(ports: Vec<String>, boards: Vec<Arc<Board>>, programs: Vec<Steering>) -> Self {
-        Self { ports, boards, programs: Mutex::new(programs), slow: Mutex::default() }
+        let (asked, questions) = mpsc::channel(QUESTIONS);
+        let (slow, questions) = (Mutex::default(), Mutex::new(Some(questions)));
+        Self { ports, boards, programs: Mutex::new(programs), slow, asked, questions }
+    }
+
+    /// Where questions arrive, for the control plane; `None` if somebody has it already.
+    pub fn questions(&self) -> Option<mpsc::Receiver<Question>> {
+        self.questions.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Where packets to an address go, and why; `None` if nobody answers any more.
+    pub(super) async fn explain(&self, address: IpAddr) -> Option<String> {
+        let (answer, answered) = oneshot::channel();
+        self.asked.send(Question { address, answer }).await.ok()?;
+        answered.await.ok()
+    }
+
+    /// How sources are, in lines.
+    pub(super) fn sources(&self) -> String {
+        sources::describe(&self.slow.lock().unwrap_or_else(PoisonError::into_inner).status.sources)
     }
 
     /// Each port's XDP program, for whoever steers. Dropping them detaches them.
@@ -109,6 +145,7 @@ fn gateway(f: &mut Families, slow: &Slow) {
     let help = "Times the kernel's announcements overran and everything was listed again.";
     f.counter("selvedge_netlink_overruns_total", help, &[], slow.status.overruns);
     paths(f, &slow.status);
+    sources::measure(f, &slow.status.sources);
     let help = "Config files read after the start, by what became of them.";
     f.counter("selvedge_config_reloads_total", help, &[("result", "applied")], slow.reloads.applied);
     f.counter("selvedge_config_reloads_total", help, &[("result", "refused")], slow.reloads.refused);

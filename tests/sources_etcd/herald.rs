@@ -25,7 +25,7 @@ fn prefixes(texts: &[&str]) -> Arc<[Prefix]> {
 fn herald(options: Options, seconds: u64) -> Etcd {
     let end =
         OurEnd { vtep: VTEP.parse().unwrap(), mac: MAC.parse().unwrap(), vni: Vni::new(1).unwrap(), udp_port: 8472 };
-    Etcd::new(options, end, Duration::from_secs(seconds))
+    Etcd::new(Options { lifetime: Duration::from_secs(seconds), ..options }, end)
 }
 
 /// A herald at work, begun again after each failure.

@@ -9,6 +9,7 @@ mod view;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
+use std::time::Duration;
 
 use etcd_client::Client;
 use selvedge::control::etcd::{Options, PREFIX};
@@ -60,7 +61,14 @@ impl Server {
 }
 
 fn options(endpoints: Vec<String>) -> Options {
-    Options { endpoints, prefix: PREFIX.into(), ca: None, identity: None, user: None }
+    Options {
+        endpoints,
+        prefix: PREFIX.into(),
+        ca: None,
+        identity: None,
+        user: None,
+        lifetime: Duration::from_secs(30),
+    }
 }
 
 /// An address on the loopback that nobody listens on.

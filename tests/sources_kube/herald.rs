@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use selvedge::control::herald::kube::{Kube, Options, Owner};
+use selvedge::control::herald::kube::Kube;
 use selvedge::control::herald::{Herald, OurEnd, Standing, Wanted};
-use selvedge::control::kubernetes::{Access, ApiError, NODES};
+use selvedge::control::kubernetes::{Access, ApiError, NODES, Options};
 use selvedge::control::source::flannel::Family;
 use selvedge::wire::{Prefix, Vni};
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::Stage;
 use crate::apiserver::{Administrator, flannel_node};
-use crate::view::{View, claim, options};
+use crate::view::{View, asked, claim};
 
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
 const VTEP: &str = "192.0.2.1";
@@ -26,10 +26,10 @@ fn prefixes(texts: &[&str]) -> Arc<[Prefix]> {
 }
 
 fn herald(access: Access, gateway: &str, vtep: &str) -> Kube {
-    let owner = Owner { gateway: gateway.into(), overlay: "blue".into() };
     let vni = Vni::new(1).unwrap();
     let end = OurEnd { vtep: vtep.parse().unwrap(), mac: MAC.parse().unwrap(), vni, udp_port: 8472 };
-    Kube::new(Options { access, annotations: Default::default(), owner }, end)
+    let gateway = gateway.to_owned();
+    Kube::new(Options { access, annotations: Default::default(), net_conf: Default::default(), gateway }, "blue", end)
 }
 
 /// A herald at work.
@@ -78,7 +78,7 @@ pub(crate) async fn prefixes_are_registered_followed_and_retired(stage: &Stage) 
     let _history = stage.history.read().await;
     let admin = stage.admin().await;
     let access = || stage.first.access("gateway");
-    let mut view = View::listed(options(access(), Family::V4)).await;
+    let mut view = View::listed(asked(access(), Family::V4)).await;
     let (one, two, three) = ("10.51.0.0/16", "10.52.0.0/16", "10.53.0.0/24");
     let mut running = Running::new(herald(access(), "life", VTEP), &[one, two]);
     running.stands(registered(2)).await;

@@ -3,16 +3,15 @@
 use std::time::Duration;
 
 use rustix::process::Signal;
-use selvedge::control::kubernetes::{Deed, NODES, Versioned, Watch, pages};
+use selvedge::control::kubernetes::{ConfigMap, Deed, NODES, Versioned, Watch, pages};
 use selvedge::control::source::Refusal;
 use selvedge::control::source::flannel::Family;
-use selvedge::control::source::kube::ConfigMap;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::Stage;
 use crate::apiserver::{Administrator, flannel_node, here};
-use crate::view::{SOON, View, claim, options};
+use crate::view::{Asked, SOON, View, asked, claim};
 
 const MAC: &str = "02:00:00:00:00:0b";
 
@@ -33,8 +32,8 @@ pub(crate) async fn nodes_are_listed_and_followed(stage: &Stage) {
     dual["metadata"]["annotations"]["flannel.alpha.coreos.com/backend-v6-data"] = v6("02:00:00:00:00:6b").into();
     admin.create(NODES, &dual).await;
     admin.create(NODES, &json!({ "metadata": { "name": "follow-bare" } })).await;
-    let mut v4 = View::listed(options(stage.first.access("gateway"), Family::V4)).await;
-    let mut twin = View::listed(options(stage.first.access("gateway"), Family::V6)).await;
+    let mut v4 = View::listed(asked(stage.first.access("gateway"), Family::V4)).await;
+    let mut twin = View::listed(asked(stage.first.access("gateway"), Family::V6)).await;
     assert_eq!(v4.claim("follow-1"), Some(claim("10.1.1.0/24", "192.0.2.11", MAC)));
     assert_eq!(
         twin.claim("follow-1"),
@@ -107,7 +106,7 @@ pub(crate) async fn many_nodes_come_in_pages(stage: &Stage) {
         let node = flannel_node(&format!("many-{n}"), &[&format!("10.2.{n}.0/24")], "192.0.2.2", MAC);
         admin.create(NODES, &node).await;
     }
-    let view = View::listed(options(stage.first.access("gateway"), Family::V4)).await;
+    let view = View::listed(asked(stage.first.access("gateway"), Family::V4)).await;
     assert_eq!(view.objects.keys().filter(|key| key.starts_with("many-")).count(), MANY);
     assert!((0..MANY).all(|n| view.claim(&format!("many-{n}")).is_some()));
 
@@ -125,7 +124,7 @@ pub(crate) async fn what_is_no_longer_kept_is_listed_again(stage: &Stage) {
     let admin = stage.admin().await;
     let second = stage.second.lock().await;
     admin.create(NODES, &flannel_node("kept-1", &["10.3.1.0/24"], "192.0.2.31", MAC)).await;
-    let mut view = View::listed(options(second.access("gateway"), Family::V4)).await;
+    let mut view = View::listed(asked(second.access("gateway"), Family::V4)).await;
     let version = {
         let mut all = pages(&admin, NODES, LIST);
         while all.next::<Any>().await.unwrap().is_some() {}
@@ -155,7 +154,7 @@ pub(crate) async fn a_server_that_is_killed_comes_back(stage: &Stage) {
         let node = flannel_node(&format!("killed-{n}"), &[&format!("10.4.{n}.0/24")], "192.0.2.41", MAC);
         admin.create(NODES, &node).await;
     }
-    let mut view = View::listed(options(second.access("gateway"), Family::V4)).await;
+    let mut view = View::listed(asked(second.access("gateway"), Family::V4)).await;
     let ours = |view: &View| view.objects.keys().filter(|key| key.starts_with("killed-")).count();
     assert_eq!(ours(&view), 3);
     second.kill();
@@ -176,7 +175,7 @@ pub(crate) async fn a_server_that_is_killed_comes_back(stage: &Stage) {
 pub(crate) async fn a_server_that_falls_silent_is_noticed(stage: &Stage) {
     let _history = stage.history.read().await;
     let mut second = stage.second.lock().await;
-    let mut view = View::listed(options(second.access("gateway"), Family::V4)).await;
+    let mut view = View::listed(asked(second.access("gateway"), Family::V4)).await;
     // with the connection open, and nothing to say
     let quiet = Instant::now();
     let first = view.heard;
@@ -198,13 +197,12 @@ pub(crate) async fn net_conf_is_compared_with_the_overlay(stage: &Stage) {
     const MAPS: &str = "/api/v1/namespaces/kube-flannel/configmaps";
     let key = "configmap kube-flannel/kube-flannel-cfg";
     let admin = stage.admin().await;
-    let mut options = options(stage.first.access("gateway"), Family::V4);
-    options.net_conf = Some(ConfigMap::default());
-    let told = async |options: &_| {
-        let view = View::listed(Clone::clone(options)).await;
+    let mut asked = asked(stage.first.access("gateway"), Family::V4);
+    let told = async |asked: &Asked| {
+        let view = View::listed(asked.clone()).await;
         view.objects.get(key).map(|object| object.faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
     };
-    let faults = told(&options).await.unwrap();
+    let faults = told(&asked).await.unwrap();
     assert!(faults.contains("UDP port is not known") && faults.contains("not found"), "{faults}");
     let conf = |port: u16| {
         json!({
@@ -215,13 +213,13 @@ pub(crate) async fn net_conf_is_compared_with_the_overlay(stage: &Stage) {
         })
     };
     admin.create(MAPS, &conf(4789)).await;
-    let faults = told(&options).await.unwrap();
+    let faults = told(&asked).await.unwrap();
     assert_eq!(faults, "other_segment: the network's UDP port is 4789, the overlay's is 8472");
     admin.patch(&format!("{MAPS}/kube-flannel-cfg"), &conf(8472)).await;
-    assert_eq!(told(&options).await, None);
+    assert_eq!(told(&asked).await, None);
     // another one may not be read: access rules name the one that may
-    options.net_conf = Some(ConfigMap { name: "other".into(), ..ConfigMap::default() });
-    let view = View::listed(options).await;
+    asked.0.net_conf = ConfigMap { name: "other".into(), ..ConfigMap::default() };
+    let view = View::listed(asked).await;
     let fault = &view.objects["configmap kube-flannel/other"].faults[0].what;
     assert!(fault.contains("403 Forbidden") && fault.contains(r#"resources ["configmaps"], verbs ["get"]"#), "{fault}");
     assert!(view.lost.is_empty(), "{:?}", view.lost);

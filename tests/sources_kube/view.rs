@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use selvedge::control::kubernetes::Access;
+use selvedge::control::kubernetes::{Access, Options};
 use selvedge::control::source::driver::drive;
 use selvedge::control::source::flannel::{Family, Half};
-use selvedge::control::source::kube::{Kube, Options};
+use selvedge::control::source::kube::Kube;
 use selvedge::control::source::news::Ears;
 use selvedge::control::source::{Claim, Key, News, Object, SourceId, Told};
 use selvedge::wire::Vni;
@@ -16,10 +16,13 @@ use tokio::time::{Instant, timeout_at};
 /// A change has to be known after this long at most.
 pub(crate) const SOON: Duration = Duration::from_secs(1);
 
-/// The options of an overlay as flannel's usual one.
-pub(crate) fn options(access: Access, family: Family) -> Options {
+/// What is asked, and the half of it that a usual overlay is.
+pub(crate) type Asked = (Options, Half);
+
+/// flannel as its own manifest sets it up, and an overlay of a family.
+pub(crate) fn asked(access: Access, family: Family) -> Asked {
     let half = Half { family, vni: Vni::new(1).unwrap(), udp_port: 8472 };
-    Options { access, annotations: Default::default(), half, net_conf: None }
+    (Options { access, annotations: Default::default(), net_conf: Default::default(), gateway: "gateway".into() }, half)
 }
 
 pub(crate) struct View {
@@ -40,16 +43,16 @@ impl Drop for View {
 }
 
 impl View {
-    pub(crate) fn of(options: Options) -> Self {
+    pub(crate) fn of((options, half): Asked) -> Self {
         let (told, ears) = Told::channel(SourceId(1));
-        let driver = tokio::spawn(drive(Kube::new(options), told));
+        let driver = tokio::spawn(drive(Kube::new(options, half), told));
         let (objects, lost) = (BTreeMap::new(), Vec::new());
         Self { ears, driver, objects, unseen: None, lists: 0, lost, heard: Instant::now() }
     }
 
     /// A view once it has a first list.
-    pub(crate) async fn listed(options: Options) -> Self {
-        let mut view = Self::of(options);
+    pub(crate) async fn listed(asked: Asked) -> Self {
+        let mut view = Self::of(asked);
         view.until("a first list", Duration::from_secs(5), |view| view.lists > 0).await;
         view
     }

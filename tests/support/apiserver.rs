@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use http::Request;
 use selvedge::control::kubernetes::{Access, Api, ApiError, Deed};
-use selvedge::lab::Process;
+use selvedge::lab::{Namespace, Process};
 use serde_json::{Value, json};
 
 /// How long the server may take to be ready on a busy machine.
@@ -43,21 +43,39 @@ pub(crate) fn program() -> Option<PathBuf> {
 /// Starts a process; it ends with its handle, and with the test.
 pub(crate) type Spawn<'a> = &'a dyn Fn(Command) -> Process;
 
-/// Starts it here: on a thread that lives as long as the test binary, since the process ends with the thread.
-pub(crate) fn here(command: Command) -> Process {
-    static STARTER: OnceLock<Sender<(Command, Sender<Process>)>> = OnceLock::new();
-    let starter = STARTER.get_or_init(|| {
+/// Starts processes on a thread of its own, with which they end.
+pub(crate) struct Starter(Sender<(Command, Sender<Process>)>);
+
+impl Starter {
+    /// In a namespace, or here.
+    pub(crate) fn new(within: Option<&Namespace>) -> Self {
         let (starter, commands) = channel::<(Command, Sender<Process>)>();
+        let within = within.cloned();
         thread::spawn(move || {
-            for (mut command, done) in commands {
-                let _ = done.send(Process::new(command.spawn().unwrap()));
+            let work = move || {
+                for (mut command, done) in commands {
+                    let _ = done.send(Process::new(command.spawn().unwrap()));
+                }
+            };
+            match within {
+                Some(ns) => ns.run(work).unwrap(),
+                None => work(),
             }
         });
-        starter
-    });
-    let (done, started) = channel();
-    starter.send((command, done)).unwrap();
-    started.recv().unwrap()
+        Self(starter)
+    }
+
+    pub(crate) fn start(&self, command: Command) -> Process {
+        let (done, started) = channel();
+        self.0.send((command, done)).unwrap();
+        started.recv().unwrap()
+    }
+}
+
+/// Starts it here, for as long as the test binary lives.
+pub(crate) fn here(command: Command) -> Process {
+    static STARTER: OnceLock<Starter> = OnceLock::new();
+    STARTER.get_or_init(|| Starter::new(None)).start(command)
 }
 
 /// A command that does not outlive the thread that starts it, with its output in a file.

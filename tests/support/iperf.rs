@@ -1,12 +1,12 @@
 //! iperf3 between two hosts, and what it reports. Use it beside `mod netns`.
 #![allow(dead_code)] // each crate uses its own part
 
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use selvedge::lab::{Family, Host};
+use selvedge::lab::{Family, Host, Process};
 
-use crate::netns::{output_in, run_in, spawn_in, until};
+use crate::netns::{missing, output_in, run_in, until};
 
 /// What iperf3 reports of one run.
 #[derive(Debug)]
@@ -17,18 +17,36 @@ pub(crate) struct Run {
     pub(crate) megabits: f64,
 }
 
+/// How long a server may take to listen, and to end: machines of tests stand still for seconds now and then.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// An iperf3 server on a host that listens.
+pub(crate) fn serve(host: &Host, more: &[&str]) -> Process {
+    let mut command = Command::new("iperf3");
+    // what it complains of belongs to what the test says
+    command.arg("--server").args(more).stdin(Stdio::null()).stdout(Stdio::null());
+    let mut server = host.ns.spawn(command).unwrap_or_else(|e| missing("iperf3", e.io()));
+    let listens = || !run_in(&host.ns, &["ss", "-Hltn", "sport = :5201"]).is_empty();
+    let mut ended = None;
+    let settled = until(PATIENCE, || {
+        ended = server.exited().unwrap();
+        ended.is_some() || listens()
+    });
+    let all = || run_in(&host.ns, &["ss", "-Htanu"]);
+    assert!(settled && ended.is_none(), "iperf3 does not listen; it ended: {ended:?}; sockets:\n{}", all());
+    server
+}
+
 /// A second or less between `client` and `server` with these words besides; `--reverse` makes the server send.
 pub(crate) fn iperf(client: &Host, server: &Host, family: Family, more: &[&str]) -> String {
-    let mut serving = spawn_in(&server.ns, &["iperf3", "--server", "--one-off"], Stdio::null());
-    let listens = || !run_in(&server.ns, &["ss", "-Hltn", "sport = :5201"]).is_empty();
-    assert!(until(Duration::from_secs(2), listens), "iperf3 does not listen");
+    let mut serving = serve(server, &["--one-off"]);
     let address = server.at(family).expect("the network is dual-stack").to_string();
     let words = ["iperf3", "--client", &address, "--json", "--connect-timeout", "2000"];
     let words = [&words[..], more].concat();
     let output = output_in(&client.ns, &words);
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{words:?}: {told}");
-    assert!(until(Duration::from_secs(2), || serving.exited().unwrap().is_some()), "the server ends with the run");
+    assert!(until(PATIENCE, || serving.exited().unwrap().is_some()), "the server ends with the run");
     // numbers are called so, too
     told.rsplit_once("\"end\":\t{").unwrap_or_else(|| panic!("no end in {told}")).1.to_owned()
 }

@@ -28,17 +28,22 @@ const SETTLE: Duration = Duration::from_secs(2);
 /// Between one look and the next.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// The most that one look counts for: a virtual machine may stand still for seconds, and nothing moves meanwhile.
+const LOOK: Duration = Duration::from_millis(300);
+
 /// Looks until `done` says so; false when `patience` ran out before.
 pub(crate) fn until(patience: Duration, mut done: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + patience;
+    let mut left = patience;
     loop {
+        let began = Instant::now();
         if done() {
             return true;
         }
-        if Instant::now() > deadline {
+        if left.is_zero() {
             return false;
         }
         thread::sleep(PAUSE);
+        left = left.saturating_sub(began.elapsed().min(LOOK));
     }
 }
 
@@ -78,6 +83,16 @@ impl Net {
     pub(crate) fn running(tag: &str) -> Option<Self> {
         let mut net = Self::new(tag)?;
         net.start();
+        Some(net)
+    }
+
+    /// The network, of which neither nodes nor gateway know anything yet: what is in the file are its overlays, and a
+    /// place for snapshots.
+    pub(crate) fn learning(tag: &str) -> Option<Self> {
+        let mut net = Self::shaped(tag, Shape { bare: true, ..Shape::default() })?;
+        let parts = net.config.split("[[").enumerate().filter(|(_, part)| !part.starts_with("peer"));
+        net.config = parts.map(|(n, part)| if n == 0 { part.into() } else { format!("[[{part}") }).collect();
+        net.config += &format!("\n[state]\ndirectory = \"{}\"\n", net.room().join("state").display());
         Some(net)
     }
 

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant as Moment};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
+use super::super::ask;
 use super::RunError;
+use super::heralds::Heralds;
 use super::launch::{self, Crew};
 use super::reload::Coming;
 use super::sources::{Shelf, Sources, recall};
@@ -42,6 +44,7 @@ pub(super) struct Gateway {
     /// The configuration that waits for its next hops.
     pub(super) coming: Option<Coming>,
     pub(super) sources: Sources,
+    pub(super) heralds: Heralds,
     shelf: Shelf,
     /// Is told how it goes.
     pub(super) service: Service,
@@ -91,6 +94,8 @@ pub(super) async fn run(path: &Path, config: Config, text: Vec<u8>, plan: &Plan)
     let outcome = gateway.serve(path, &mut signals, &mut file).await;
     let changed = gateway.engine.learnt().take_changed();
     gateway.shelf.close(changed).await;
+    // nodes stop sending first; what they send until then is still forwarded
+    core::mem::take(&mut gateway.heralds).retire().await;
     gateway.stop();
     outcome
 }
@@ -141,7 +146,9 @@ impl Gateway {
         }
         let service = Service::of_environment();
         let shelf = Shelf::new(config.state.clone());
-        let mut gateway = Self { config, engine, observatory, coming: None, sources, shelf, service, ears, crew };
+        let heralds = Heralds::default();
+        let mut gateway =
+            Self { config, engine, observatory, coming: None, sources, heralds, shelf, service, ears, crew };
         let steered = Steered::of(&gateway.config, gateway.engine.routes());
         // workers know the way before anything is steered to them
         gateway.await_adoption();
@@ -150,6 +157,7 @@ impl Gateway {
         gateway.with_programs(|role, program| steered.add(role, program))?;
         gateway.observatory.update(|slow| slow.ready = true);
         gateway.sources.follow(&gateway.config, &learners);
+        gateway.heralds.follow(&gateway.config);
         gateway.tell();
         gateway.service.ready(&gateway.observatory.health().to_string());
         drop(steered);
@@ -161,6 +169,7 @@ impl Gateway {
 
     /// The control plane's loop.
     async fn serve(&mut self, path: &Path, signals: &mut Signals, file: &mut FileWatch) -> Result<(), RunError> {
+        let mut questions = self.observatory.questions().ok_or(RunError::Twice)?;
         let mut tend = interval(TEND_EVERY);
         tend.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -174,6 +183,10 @@ impl Gateway {
                 news = self.sources.hear() => {
                     let moves = self.engine.learn(news.into_iter(), Moment::now());
                     self.attract(&moves);
+                }
+                Some(question) = questions.recv() => {
+                    // who asked may have gone
+                    let _ = question.answer.send(self.engine.explain(question.address));
                 }
                 () = sleep_until(due), if judging => {
                     let moves = self.engine.tend(Moment::now());
@@ -200,6 +213,9 @@ impl Gateway {
                     if let Some(source) = self.sources.casualty() {
                         return Err(RunError::SourceDied(source.to_owned()));
                     }
+                    self.heralds.attune(self.engine.epoch(), || self.engine.routes());
+                    self.heralds.tell();
+                    self.heed();
                     if self.shelf.is_due() {
                         let changed = self.engine.learnt().take_changed();
                         self.shelf.keep(changed);
@@ -217,6 +233,26 @@ impl Gateway {
             && let Err(error) = self.introduce()
         {
             tracing::error!(%error, "the XDP program does not know the ports' new addresses");
+        }
+    }
+
+    /// Lets go what sources withdrew and somebody said is meant, by a mark in the state directory.
+    fn heed(&mut self) {
+        let names: Vec<String> = self.config.sources.iter().map(|s| s.name.clone()).collect();
+        for name in names {
+            let mark = ask::mark(&self.config.state, &name);
+            // first what it says, then the mark: who waits for it to vanish may then look
+            if !mark.exists() {
+                continue;
+            }
+            if let Some((held, moves)) = self.engine.accept(&name) {
+                tracing::warn!(source = name, held, "what it withdrew is accepted");
+                self.attract(&moves);
+                self.tell();
+            }
+            if let Err(error) = std::fs::remove_file(&mark) {
+                tracing::error!(%error, "cannot remove {}: whatever the source withdraws is accepted", mark.display());
+            }
         }
     }
 

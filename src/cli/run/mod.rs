@@ -2,6 +2,7 @@
 
 mod cores;
 mod gateway;
+mod heralds;
 mod launch;
 mod log;
 mod reload;
@@ -38,6 +39,9 @@ pub enum RunError {
     /// A worker thread ended although nobody told it to.
     #[error("worker {0} ended by itself: this is a bug in the gateway")]
     WorkerDied(usize),
+    /// The control plane was started twice in one gateway.
+    #[error("the control plane was started twice: this is a bug in the gateway")]
+    Twice,
     /// The task of a source ended although nobody told it to.
     #[error("the task of source `{0}` ended by itself: this is a bug in the gateway")]
     SourceDied(String),

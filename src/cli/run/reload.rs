@@ -128,6 +128,7 @@ impl Gateway {
         self.steer_only(&steered);
         self.config = new;
         self.sources.follow(&self.config, &learners);
+        self.heralds.follow(&self.config);
         Ok(())
     }
 

@@ -14,6 +14,7 @@ mod following;
 #[cfg(feature = "etcd")]
 mod link;
 
+use core::time::Duration;
 use std::path::PathBuf;
 
 #[cfg(feature = "etcd")]
@@ -25,6 +26,9 @@ pub use link::{Link, Pages};
 
 /// Where flannel keeps its keys unless told otherwise.
 pub const PREFIX: &str = "/coreos.com/network";
+
+/// How long entries of ours outlive the last word from us, unless told otherwise.
+pub const LIFETIME: Duration = Duration::from_secs(300);
 
 /// How to reach a cluster, and where its keys are.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -39,6 +43,9 @@ pub struct Options {
     pub identity: Option<Identity>,
     /// A user of the cluster.
     pub user: Option<User>,
+    /// How long entries of ours outlive the last word from us, whole seconds: long enough for the gateway to be restarted,
+    /// and for etcd to be out of reach.
+    pub lifetime: Duration,
 }
 
 /// Our certificate.

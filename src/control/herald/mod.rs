@@ -1,10 +1,13 @@
 //! Attraction: where the nodes of an overlay take their map from, the gateway registers itself as the node that has the
 //! prefixes of others, so that nodes send to it and none of them is touched.
 
+mod driver;
 #[cfg(feature = "etcd")]
 pub mod etcd;
 #[cfg(feature = "kubernetes")]
 pub mod kube;
+
+pub use driver::drive;
 
 use core::convert::Infallible;
 use core::future::Future;
@@ -13,6 +16,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::tables::Overlay;
 use crate::wire::{Mac, Prefix, Vni};
 
 /// Our end of the overlay, as nodes are to reach it.
@@ -26,6 +30,13 @@ pub struct OurEnd {
     pub vni: Vni,
     /// The overlay's UDP port.
     pub udp_port: u16,
+}
+
+impl OurEnd {
+    /// Our end of an overlay.
+    pub fn of(overlay: &Overlay) -> Self {
+        Self { vtep: overlay.local, mac: overlay.mac, vni: overlay.vni, udp_port: overlay.udp_port }
+    }
 }
 
 /// What nodes are to send to the gateway: prefixes, sorted, none within another.

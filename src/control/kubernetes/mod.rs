@@ -1,27 +1,64 @@
-//! The Kubernetes API, as the source and the herald use it: who we are to it, one question at a time, a watch, and what
-//! an answer that is none means to the people who run the gateway.
+//! The Kubernetes API, as the source and the herald use it.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `annotations` | the names of flannel's annotations |
+//! | `api` | a client of one server: one question at a time |
+//! | `pages` | a complete list |
+//! | `watch` | changes, and proof that the server lives |
+//! | `error` | what an answer that is none means to people |
 
 mod annotations;
+#[cfg(feature = "kubernetes")]
+mod api;
+#[cfg(feature = "kubernetes")]
 mod error;
+#[cfg(feature = "kubernetes")]
 mod pages;
+#[cfg(feature = "kubernetes")]
 mod watch;
 
-use core::time::Duration;
+use core::fmt;
 use std::path::PathBuf;
 
-use http::Request;
-use kube::Client;
-use kube::config::{Config, KubeConfigOptions, Kubeconfig};
-use serde::de::DeserializeOwned;
-use tokio::time::timeout;
-
 pub use annotations::AnnotationPrefix;
+#[cfg(feature = "kubernetes")]
+pub use api::Api;
+#[cfg(feature = "kubernetes")]
 pub use error::{ApiError, Deed};
+#[cfg(feature = "kubernetes")]
 pub use pages::{NODES, Pages, pages};
+#[cfg(feature = "kubernetes")]
 pub use watch::{Heard, Versioned, Watch};
 
-/// A server that has not answered a question after this long is taken for away.
-const ANSWER: Duration = Duration::from_secs(10);
+/// The gateway's name among the nodes unless told otherwise.
+pub const GATEWAY: &str = "gateway";
+
+/// Which cluster, and how flannel's data are to be found there.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// The API server, and who we are to it.
+    pub access: Access,
+    /// What flannel's annotations begin with.
+    pub annotations: AnnotationPrefix,
+    /// Where flannel's configuration is, which is compared with the overlay; if it is not there, or may not be read,
+    /// that is a fault, and all else goes on.
+    pub net_conf: ConfigMap,
+    /// The gateway's name among the nodes, unique in the cluster: a DNS label of up to 40 characters. Nodes of ours are
+    /// found again by it.
+    pub gateway: String,
+}
+
+impl Options {
+    /// The cluster, in a line without secrets.
+    pub fn origin(&self) -> String {
+        let context = self.access.context.as_ref().map_or_else(String::new, |context| format!(" context {context}"));
+        match &self.access.kubeconfig {
+            Some(path) => format!("kubernetes {}{context} {}", path.display(), self.annotations.key("")),
+            None => format!("kubernetes in-cluster {}", self.annotations.key("")),
+        }
+    }
+}
 
 /// Who we are to which API server.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -33,61 +70,24 @@ pub struct Access {
     pub context: Option<String>,
 }
 
-impl Access {
-    async fn config(&self) -> Result<Config, ApiError> {
-        let mut config = match &self.kubeconfig {
-            Some(path) => {
-                let wrong = |e| ApiError::Credentials { what: path.display().to_string(), cause: Box::new(e) };
-                let file = Kubeconfig::read_from(path).map_err(wrong)?;
-                let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
-                Config::from_custom_kubeconfig(file, &options).await.map_err(wrong)?
-            }
-            None => Config::incluster().map_err(|e| {
-                let what = "no kubeconfig is given, and the credentials that Kubernetes mounts into a pod".to_owned();
-                ApiError::Credentials { what, cause: Box::new(e) }
-            })?,
-        };
-        config.connect_timeout = Some(Duration::from_secs(5));
-        // how long an answer may take is limited per question; trying again is for the driver, which says so
-        config.read_timeout = None;
-        config.default_retry = false;
-        Ok(config)
+/// The name of a ConfigMap.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConfigMap {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl Default for ConfigMap {
+    /// Where flannel's own manifest puts it.
+    fn default() -> Self {
+        Self { namespace: "kube-flannel".into(), name: "kube-flannel-cfg".into() }
     }
 }
 
-/// A client of one API server.
-#[derive(Clone)]
-pub struct Api {
-    client: Client,
-    server: Box<str>,
-}
-
-impl Api {
-    /// Reads the credentials. The connection is made with the first question.
-    ///
-    /// # Errors
-    /// When the credentials cannot be read or used.
-    pub async fn open(access: &Access) -> Result<Self, ApiError> {
-        let config = access.config().await?;
-        let server = config.cluster_url.to_string().trim_end_matches('/').into();
-        let wrong = |e| ApiError::Credentials { what: format!("the credentials for {server}"), cause: Box::new(e) };
-        let client = Client::try_from(config).map_err(wrong)?;
-        Ok(Self { client, server })
-    }
-
-    /// Asks for one thing and reads the whole answer.
-    ///
-    /// # Errors
-    /// When there is none in time, or it is no.
-    pub async fn ask<T: DeserializeOwned>(&self, deed: Deed, request: Request<Vec<u8>>) -> Result<T, ApiError> {
-        match timeout(ANSWER, self.client.request(request)).await {
-            Ok(answer) => answer.map_err(|e| self.error(deed, e)),
-            Err(_) => Err(ApiError::Silent { server: self.server.clone(), seconds: ANSWER.as_secs() }),
-        }
-    }
-
-    /// What an error of the client means.
-    pub(super) fn error(&self, deed: Deed, error: kube::Error) -> ApiError {
-        ApiError::new(&self.server, deed, error)
+impl fmt::Display for ConfigMap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "configmap {}/{}", self.namespace, self.name)
     }
 }

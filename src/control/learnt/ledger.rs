@@ -308,6 +308,11 @@ impl Ledger {
                 Some(fault) => entry.faults.push(fault),
             }
         }
+        let refused = entry.claims.iter().map(|c| c.prefix).filter(|p| !groups.contains_key(p));
+        // what was believed before is not said any more
+        for prefix in refused.collect::<Vec<_>>() {
+            self.take(key, prefix, steps);
+        }
         for (prefix, claims) in groups {
             match self.against(key, prefix, obstacle, steps) {
                 None => {

@@ -180,6 +180,18 @@ fn a_node_cannot_take_anothers_prefix_until_it_is_free() {
 }
 
 #[test]
+fn what_is_refused_now_does_not_stay_because_it_was_believed_before() {
+    let mut w = World::new(&[]);
+    let vteps = vec!["192.0.2.0/28".parse().unwrap()];
+    let near = Learner { rules: Rules { vteps, ..learner(EAST).rules }, ..learner(EAST) };
+    w.configure(&[], &[near, learner(WEST)]);
+    w.list(EAST, &[("a", "10.1.1.0/24", 11), ("b", "10.1.2.0/24", 12)]);
+    w.say(EAST, [is("a", &["10.1.1.0/24"], 66)]);
+    assert_eq!(w.refusals(EAST), [("a".into(), Refusal::ForeignVtep)]);
+    assert_eq!(w.map(), pairs(&[("10.1.2.0/24", 12)]), "nobody says that it is where it was");
+}
+
+#[test]
 fn overlays_do_not_overlap_whoever_says_so() {
     let file = Route {
         prefix: "10.9.0.0/16".parse().unwrap(),

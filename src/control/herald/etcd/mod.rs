@@ -37,8 +37,6 @@ const AT_A_TIME: usize = 32;
 pub struct Etcd {
     options: Options,
     end: OurEnd,
-    /// Time to live of the lease.
-    lifetime: Duration,
     /// The lease, once there is one.
     lease: Option<i64>,
     turn: usize,
@@ -54,10 +52,9 @@ struct Session<'a> {
 }
 
 impl Etcd {
-    /// A herald that says that prefixes are at `end`. After `lifetime` (whole seconds) without a word from the gateway
-    /// its entries vanish: long enough for it to be restarted, and for etcd to be out of reach.
-    pub fn new(options: Options, end: OurEnd, lifetime: Duration) -> Self {
-        Self { options, end, lifetime, lease: None, turn: 0 }
+    /// A herald that says that prefixes are at `end`.
+    pub fn new(options: Options, end: OurEnd) -> Self {
+        Self { options, end, lease: None, turn: 0 }
     }
 
     async fn connect(&mut self) -> Result<Session<'_>, EtcdError> {
@@ -65,7 +62,7 @@ impl Etcd {
         let lease = match self.lease {
             Some(lease) if keep_alive(&link, lease).await.is_ok() => lease,
             _ => {
-                let seconds = self.lifetime.as_secs().try_into().unwrap_or(i64::MAX);
+                let seconds = self.options.lifetime.as_secs().try_into().unwrap_or(i64::MAX);
                 let mut leases = link.leases();
                 link.answer("granting a lease", leases.grant(seconds, None)).await?.id()
             }
@@ -82,7 +79,7 @@ impl Herald for Etcd {
     type Error = EtcdError;
 
     async fn keep(&mut self, wanted: &mut Wanted, standing: &watch::Sender<Standing>) -> Result<Infallible, EtcdError> {
-        let every = self.lifetime / 3;
+        let every = self.options.lifetime / 3;
         let session = self.connect().await?;
         let Err(end) = session.keep(every, wanted, standing).await;
         if matches!(end, EtcdError::LeaseGone { .. }) {

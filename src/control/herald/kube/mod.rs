@@ -17,9 +17,9 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Herald, OurEnd, Standing, Wanted};
-use crate::control::kubernetes::{Access, AnnotationPrefix, Api, ApiError};
+use crate::control::kubernetes::{Api, ApiError, Options};
 use crate::wire::Prefix;
-pub use node::Owner;
+use node::Owner;
 use node::Wish;
 use store::{Store, Whose};
 
@@ -33,21 +33,11 @@ const LOOK_AROUND: u32 = 6;
 /// Attempts to bring one Node in step while somebody else writes to it, too.
 const ATTEMPTS: usize = 4;
 
-/// How and as what to register.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Options {
-    /// The API server, and who we are to it.
-    pub access: Access,
-    /// What flannel's annotations begin with.
-    pub annotations: AnnotationPrefix,
-    /// Whose the Nodes are.
-    pub owner: Owner,
-}
-
 /// The herald of one overlay.
 #[derive(Clone, Debug)]
 pub struct Kube {
     options: Options,
+    owner: Owner,
     end: OurEnd,
 }
 
@@ -69,13 +59,14 @@ impl From<ApiError> for Trouble {
 }
 
 impl Kube {
-    /// A herald that registers `end`.
-    pub fn new(options: Options, end: OurEnd) -> Self {
-        Self { options, end }
+    /// A herald that registers `end` of the overlay of that name.
+    pub fn new(options: Options, overlay: &str, end: OurEnd) -> Self {
+        let owner = Owner { gateway: options.gateway.clone(), overlay: overlay.to_owned() };
+        Self { options, owner, end }
     }
 
     fn wish(&self, prefix: Prefix) -> Wish<'_> {
-        Wish { owner: &self.options.owner, end: &self.end, keys: &self.options.annotations, prefix }
+        Wish { owner: &self.owner, end: &self.end, keys: &self.options.annotations, prefix }
     }
 
     async fn store(&self) -> Result<Store, ApiError> {
@@ -91,7 +82,7 @@ impl Kube {
         lines: &mut Vec<String>,
     ) -> Result<Vec<Prefix>, ApiError> {
         let nodes = store.nodes().await?;
-        let (ours, others): (Vec<_>, Vec<_>) = nodes.into_iter().partition(|node| node.is_of(&self.options.owner));
+        let (ours, others): (Vec<_>, Vec<_>) = nodes.into_iter().partition(|node| node.is_of(&self.owner));
         let mut free = Vec::new();
         for prefix in wanted {
             let taken = others.iter().find(|node| node.prefixes().any(|cidr| cidr.overlaps(prefix)));
@@ -133,7 +124,7 @@ impl Kube {
     /// False if somebody else was there first: to be looked at again.
     async fn attempt(&self, store: &Store, wish: &Wish<'_>) -> Result<bool, Trouble> {
         let name = wish.name();
-        let node = match store.get(&name, &self.options.owner).await? {
+        let node = match store.get(&name, &self.owner).await? {
             Whose::Nobody => match store.create(wish).await? {
                 Some(node) => node.into(),
                 None => return Ok(false),
@@ -159,7 +150,7 @@ impl Kube {
         if let Some(status) = node.ready(now) {
             store.patch_status(&name, &status).await?;
         }
-        store.renew(&node, &self.options.owner, now).await?;
+        store.renew(&node, &self.owner, now).await?;
         Ok(true)
     }
 }
@@ -207,7 +198,7 @@ impl Herald for Kube {
 
     async fn retire(&mut self) -> Result<(), ApiError> {
         let store = self.store().await?;
-        for node in store.nodes().await?.iter().filter(|node| node.is_of(&self.options.owner)) {
+        for node in store.nodes().await?.iter().filter(|node| node.is_of(&self.owner)) {
             store.remove(node).await?;
         }
         Ok(())

@@ -27,11 +27,11 @@ const TAINT: &str = "selvedge/gateway";
 
 /// Whose the objects are: one overlay of one gateway.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Owner {
+pub(super) struct Owner {
     /// The gateway's name, unique in the cluster: a DNS label.
-    pub gateway: String,
+    pub(super) gateway: String,
     /// The overlay's name: a label's value.
-    pub overlay: String,
+    pub(super) overlay: String,
 }
 
 /// Node objects as they are read: only what is looked at.

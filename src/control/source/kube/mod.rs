@@ -12,8 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::flannel::Half;
 use super::{News, Object, Source, Told};
-use crate::control::kubernetes::{Access, AnnotationPrefix, Api, ApiError, Deed, Heard, NODES, Watch, pages};
-pub use net_conf::ConfigMap;
+use crate::control::kubernetes::{Api, ApiError, Deed, Heard, NODES, Options, Watch, pages};
 use node::Node;
 
 /// Lists follow each other no faster than this, however often the server says that what we know is too old.
@@ -22,30 +21,17 @@ const RELIST: Duration = Duration::from_secs(1);
 /// How often flannel's ConfigMap is read.
 const NET_CONF: Duration = Duration::from_secs(60);
 
-/// Which nodes, and how to read them.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Options {
-    /// The API server, and who we are to it.
-    pub access: Access,
-    /// What flannel's annotations begin with.
-    pub annotations: AnnotationPrefix,
-    /// The half of flannel's data that the overlay is.
-    pub half: Half,
-    /// Where flannel's configuration is, which is compared with the overlay; if it is not there, or may not be read,
-    /// that is a fault, and all else goes on.
-    pub net_conf: Option<ConfigMap>,
-}
-
 /// The source.
 #[derive(Clone, Debug)]
 pub struct Kube {
     options: Options,
+    half: Half,
 }
 
 impl Kube {
-    /// A source of these nodes.
-    pub fn new(options: Options) -> Self {
-        Self { options }
+    /// A source of these nodes, of which `half` is the overlay.
+    pub fn new(options: Options, half: Half) -> Self {
+        Self { options, half }
     }
 
     /// Tells all nodes. Returns the version that they are of.
@@ -54,7 +40,7 @@ impl Kube {
         self.look_at_net_conf(api, told, false).await?;
         let mut pages = pages(api, NODES, Deed { verb: "list", group: "", resource: "nodes" });
         while let Some(page) = pages.next::<Node>().await? {
-            for object in page.iter().filter_map(|node| node.object(&self.options)) {
+            for object in page.iter().filter_map(|node| node.object(&self.options.annotations, &self.half)) {
                 told.say(News::Is(object)).await;
             }
         }
@@ -68,7 +54,7 @@ impl Kube {
         let mut looked = Instant::now();
         loop {
             let news = match watch.next().await? {
-                Heard::Is(node) => match node.object(&self.options) {
+                Heard::Is(node) => match node.object(&self.options.annotations, &self.half) {
                     Some(object) => News::Is(object),
                     None => News::Gone(node.key()),
                 },
@@ -85,8 +71,8 @@ impl Kube {
 
     /// Tells what is wrong with flannel's configuration, as an object of its name; with `again`, also that nothing is.
     async fn look_at_net_conf(&self, api: &Api, told: &Told, again: bool) -> Result<(), ApiError> {
-        let Some(at) = &self.options.net_conf else { return Ok(()) };
-        let faults = at.faults(api, &self.options.half).await?;
+        let at = &self.options.net_conf;
+        let faults = net_conf::faults(at, api, &self.half).await?;
         let key: Arc<str> = at.to_string().into();
         if !faults.is_empty() {
             told.say(News::Is(Object { key, claims: Vec::new(), faults })).await;

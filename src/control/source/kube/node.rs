@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::Options;
-use crate::control::kubernetes::Versioned;
-use crate::control::source::flannel::Family;
+use crate::control::kubernetes::{AnnotationPrefix, Versioned};
+use crate::control::source::flannel::{Family, Half};
 use crate::control::source::{Claim, Fault, Key, Object, Refusal};
 use crate::wire::Prefix;
 
@@ -48,31 +47,34 @@ impl Node {
     }
 
     /// What it says, if flannel manages it.
-    pub(super) fn object(&self, options: &Options) -> Option<Object> {
+    pub(super) fn object(&self, keys: &AnnotationPrefix, half: &Half) -> Option<Object> {
         let annotation = |name: &str| {
-            let key = options.annotations.key(name);
+            let key = keys.key(name);
             self.metadata.annotations.get(&key).map(String::as_str).filter(|value| !value.is_empty())
         };
         if annotation("kube-subnet-manager") != Some("true") {
             return None;
         }
-        let (claims, faults) = match self.claim(options, annotation) {
+        let (claims, faults) = match self.claim(keys, half, annotation) {
             Ok(claim) => (vec![claim], Vec::new()),
             Err(fault) => (Vec::new(), vec![fault]),
         };
         Some(Object { key: self.key(), claims, faults })
     }
 
-    fn claim<'a>(&self, options: &Options, annotation: impl Fn(&str) -> Option<&'a str>) -> Result<Claim, Fault> {
-        let half = options.half;
+    fn claim<'a>(
+        &self,
+        keys: &AnnotationPrefix,
+        half: &Half,
+        annotation: impl Fn(&str) -> Option<&'a str>,
+    ) -> Result<Claim, Fault> {
         half.backend_type(annotation("backend-type"))?;
         let (address, data) = match half.family {
             Family::V4 => ("public-ip", "backend-data"),
             Family::V6 => ("public-ipv6", "backend-v6-data"),
         };
         let say = |name: &str| {
-            let none =
-                || Fault::new(Refusal::NoFamily, format!("it has no annotation `{}`", options.annotations.key(name)));
+            let none = || Fault::new(Refusal::NoFamily, format!("it has no annotation `{}`", keys.key(name)));
             annotation(name).ok_or_else(none)
         };
         let vtep = half.public_ip(address, say(address)?)?;
@@ -112,14 +114,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::control::kubernetes::{Access, AnnotationPrefix};
-    use crate::control::source::flannel::Half;
     use crate::wire::Vni;
-
-    fn options(family: Family) -> Options {
-        let half = Half { family, vni: Vni::new(1).unwrap(), udp_port: 8472 };
-        Options { access: Access::default(), annotations: AnnotationPrefix::default(), half, net_conf: None }
-    }
 
     /// A dual-stack node as flanneld annotates it.
     fn node() -> Value {
@@ -139,7 +134,8 @@ mod tests {
     }
 
     fn read(node: Value, family: Family) -> Option<Object> {
-        serde_json::from_value::<Node>(node).unwrap().object(&options(family))
+        let half = Half { family, vni: Vni::new(1).unwrap(), udp_port: 8472 };
+        serde_json::from_value::<Node>(node).unwrap().object(&AnnotationPrefix::default(), &half)
     }
 
     fn claim(object: Option<Object>) -> Claim {
