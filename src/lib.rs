@@ -20,7 +20,8 @@
 //!
 //! Start with [`wire::Packet`] (a view whose head moves) and [`wire::OuterV4`] (64 bytes of headers, prebuilt once and
 //! stamped per packet). Then follow one packet: [`worker::Worker::turn`] takes a burst, [`path::Path::inbound`] or
-//! [`path::Path::outbound`] decides, and what is left leaves by a [`port::Port`]. Then follow one route: a
+//! [`path::Path::outbound`] decides, and what is left leaves by a [`port::Port`]. Then follow one route: a source tells
+//! [`control::source::News`], of which [`control::learnt::Learnt`] believes what it may say. Such a
 //! [`control::source::Event`] enters the [`control::rib::Rib`], what changes in force goes through
 //! [`control::compile::Compiler`] together with the kernel's next hops from [`control::keeper::Keeper`] into
 //! [`tables::TablesWriter`], and reaches workers by [`tables::handover`]. [`cli::run`] ties it all together.

@@ -65,7 +65,7 @@ pub(super) fn string(value: &DeValue<'_>) -> Reading<String> {
 }
 
 /// An absolute path: a relative one would depend on where the gateway was started.
-pub(super) fn directory(value: &DeValue<'_>) -> Reading<PathBuf> {
+pub(super) fn absolute_path(value: &DeValue<'_>) -> Reading<PathBuf> {
     let path = value.as_str().map(PathBuf::from).filter(|path| path.is_absolute());
     path.ok_or("an absolute path (a string that begins with /)".into())
 }

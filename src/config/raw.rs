@@ -241,7 +241,7 @@ pub(super) fn metrics(s: &mut Section<'_, '_>) -> Option<Option<SocketAddr>> {
 }
 
 fn state(s: &mut Section<'_, '_>) -> Option<PathBuf> {
-    s.or("directory", STATE.into(), kinds::directory).map(|d| d.value)
+    s.or("directory", STATE.into(), kinds::absolute_path).map(|d| d.value)
 }
 
 fn port(s: &mut Section<'_, '_>) -> RawPort {

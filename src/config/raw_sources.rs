@@ -47,12 +47,12 @@ fn flannel_etcd(s: &mut Section<'_, '_>) -> Option<Kind> {
     built_with(s, "etcd", cfg!(feature = "etcd"));
     let endpoints = s.required_list("endpoints", "an array of at least one URL", kinds::url);
     let prefix = s.or("prefix", etcd::PREFIX.to_owned(), kinds::etcd_prefix);
-    let ca = s.optional("ca", kinds::directory);
+    let ca = s.optional("ca", kinds::absolute_path);
     let identity =
         both(s, "certificate", "key").map(|pair| pair.map(|(certificate, key)| Identity { certificate, key }));
     let lifetime = s.or("lease_seconds", etcd::LIFETIME.as_secs(), kinds::integer("a time in seconds", 5..=86_400u64));
     let user = s.optional("username", kinds::string);
-    let password = s.optional("password_file", kinds::directory);
+    let password = s.optional("password_file", kinds::absolute_path);
     let user = match (user.settled()?, password.settled()?) {
         (Some(name), Some(password)) => Some(User { name, password }),
         (None, None) => None,
@@ -74,7 +74,7 @@ fn flannel_etcd(s: &mut Section<'_, '_>) -> Option<Kind> {
 
 fn flannel_kube(s: &mut Section<'_, '_>) -> Option<Kind> {
     built_with(s, "kubernetes", cfg!(feature = "kubernetes"));
-    let kubeconfig = s.optional("kubeconfig", kinds::directory);
+    let kubeconfig = s.optional("kubeconfig", kinds::absolute_path);
     let context = s.optional("context", kinds::string);
     let annotations = s.optional("annotations", kinds::annotation_prefix);
     let net_conf = s.optional("net_conf", kinds::config_map);
@@ -95,7 +95,7 @@ fn flannel_kube(s: &mut Section<'_, '_>) -> Option<Kind> {
 /// Two files of which neither is of use alone. `None` if something is wrong with them.
 fn both(s: &mut Section<'_, '_>, one: &'static str, other: &'static str) -> Option<Option<(PathBuf, PathBuf)>> {
     let (first, second) =
-        (s.optional(one, kinds::directory).settled()?, s.optional(other, kinds::directory).settled()?);
+        (s.optional(one, kinds::absolute_path).settled()?, s.optional(other, kinds::absolute_path).settled()?);
     match (first, second) {
         (Some(first), Some(second)) => Some(Some((first, second))),
         (None, None) => Some(None),
@@ -145,7 +145,7 @@ fn kernel_keys(s: &mut Section<'_, '_>) -> Option<Kind> {
 }
 
 fn directory_keys(s: &mut Section<'_, '_>) -> Option<Kind> {
-    let path = s.required("path", kinds::directory)?.value;
+    let path = s.required("path", kinds::absolute_path)?.value;
     Some(Kind::Directory(directory::Options { path, read: fragment::claims }))
 }
 

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::view::{SOON, View, claim};
-use crate::{CONFIG, Server, configure, half, lease, subnet};
+use crate::{CONFIG, Server, asked, configure, half, lease, subnet};
 
 const VTEP: &str = "192.0.2.1";
 const MAC: &str = "02:00:00:00:00:07";
@@ -91,7 +91,7 @@ async fn prefixes_are_registered_followed_and_taken_back() {
     configure(&mut client).await;
     let node = lease("192.0.2.11", "02:00:00:00:00:0b");
     client.put(subnet("10.2.3.0-24"), node.clone(), None).await.unwrap();
-    let mut nodes = View::listed(server.options(), half()).await;
+    let mut nodes = View::listed(asked(server.options(), half())).await;
 
     let mut running = Running::new(herald(server.options(), 30), &["10.2.1.0/24", "10.2.3.0/24", "10.3.0.0/16"]);
     let standing = running.stands(|s| matches!(s, Standing::Partly(_))).await;
@@ -100,7 +100,9 @@ async fn prefixes_are_registered_followed_and_taken_back() {
     // nodes read them as those of one of their own
     let ours = |prefix| Some(claim(prefix, VTEP, MAC));
     nodes
-        .until("ours", SOON, |v| v.claim("10.2.1.0-24") == ours("10.2.1.0/24") && v.claim("10.3.0.0-16").is_some())
+        .until("ours", SOON, |v| {
+            v.claim("subnets/10.2.1.0-24") == ours("10.2.1.0/24") && v.claim("subnets/10.3.0.0-16").is_some()
+        })
         .await;
     let found = keys(&mut client).await;
     let of_us = found.iter().filter(|(key, _)| key != "10.2.3.0-24").map(|(_, lease)| *lease).collect::<Vec<_>>();
@@ -114,8 +116,8 @@ async fn prefixes_are_registered_followed_and_taken_back() {
     assert_eq!(names(&mut client).await, ["10.2.1.0-24", "10.4.0.0-16"]);
     // somebody deletes one of ours
     client.delete(subnet("10.2.1.0-24"), None).await.unwrap();
-    nodes.until("deleted", SOON, |v| v.claim("10.2.1.0-24").is_none()).await;
-    nodes.until("written again", SOON, |v| v.claim("10.2.1.0-24").is_some()).await;
+    nodes.until("deleted", SOON, |v| v.claim("subnets/10.2.1.0-24").is_none()).await;
+    nodes.until("written again", SOON, |v| v.claim("subnets/10.2.1.0-24").is_some()).await;
     // somebody takes one of ours, and is not fought
     client.put(subnet("10.4.0.0-16"), node, None).await.unwrap();
     running.stands(|s| matches!(s, Standing::Partly(list) if list[0].starts_with("10.4.0.0/16: "))).await;

@@ -5,6 +5,7 @@ mod herald;
 mod relay;
 mod secure;
 mod source;
+#[path = "../support/view.rs"]
 mod view;
 
 use std::net::{SocketAddr, TcpListener};
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use etcd_client::Client;
 use selvedge::control::etcd::{Options, PREFIX};
+use selvedge::control::source::etcd::Etcd;
 use selvedge::control::source::flannel::{Family, Half};
 use selvedge::lab::{EtcdServer, Process};
 use selvedge::wire::Vni;
@@ -78,6 +80,11 @@ fn free() -> SocketAddr {
 
 fn half() -> Half {
     Half { family: Family::V4, vni: Vni::new(1).unwrap(), udp_port: 8472 }
+}
+
+/// The source of both.
+fn asked(options: Options, half: Half) -> Etcd {
+    Etcd::new(options, half)
 }
 
 fn subnet(key: &str) -> String {

@@ -10,7 +10,7 @@ use selvedge::control::etcd::{Identity, Options, PREFIX, User};
 use tempfile::TempDir;
 
 use crate::view::{SOON, View, claim};
-use crate::{Server, configure, half, lease, subnet};
+use crate::{Server, asked, configure, half, lease, subnet};
 
 /// Makes an authority, and with it certificates for the loopback address.
 struct Authority(TempDir);
@@ -47,7 +47,7 @@ fn read(path: &Path) -> Vec<u8> {
 
 /// Why a source with these options hears nothing.
 async fn lost(options: Options) -> String {
-    let mut view = View::of(options, half());
+    let mut view = View::of(asked(options, half()));
     view.until("lost", Duration::from_secs(8), |v| !v.lost.is_empty()).await;
     assert_eq!(view.lists, 0);
     view.lost.remove(0)
@@ -86,9 +86,9 @@ async fn certificates_users_and_refusals() {
     };
     let identity = Some(Identity { certificate: ours, key: our_key });
     let right = Options { ca: Some(ca), identity, user: user("gateway", "gateway-secret"), ..server.options() };
-    let mut view = View::listed(right.clone(), half()).await;
-    view.until("read", SOON, |v| v.claim("10.1.1.0-24").is_some()).await;
-    assert_eq!(view.claim("10.1.1.0-24"), Some(claim("10.1.1.0/24", "172.30.0.11", "b6:9f:ea:8c:6e:16")));
+    let mut view = View::listed(asked(right.clone(), half())).await;
+    view.until("read", SOON, |v| v.claim("subnets/10.1.1.0-24").is_some()).await;
+    assert_eq!(view.claim("subnets/10.1.1.0-24"), Some(claim("10.1.1.0/24", "172.30.0.11", "b6:9f:ea:8c:6e:16")));
 
     let cases = [
         (Options { user: user("gateway", "wrong"), ..right.clone() }, "logging in: etcdserver: authentication failed"),

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::relay::{Mode, Relay};
 use crate::view::{SOON, View, claim};
-use crate::{CONFIG, Server, configure, free, half, lease, options, subnet};
+use crate::{CONFIG, Server, asked, configure, free, half, lease, options, subnet};
 
 const MAC: &str = "b6:9f:ea:8c:6e:16";
 
@@ -21,33 +21,34 @@ async fn node(client: &mut Client, key: &str, vtep: &str) {
 async fn nodes_are_listed_and_followed() {
     let server = Server::start();
     let mut client = server.client().await;
-    let mut view = View::listed(server.options(), half()).await;
+    let mut view = View::listed(asked(server.options(), half())).await;
     assert!(view.fault("config").unwrap().contains("is `/coreos.com/network` the prefix?"));
     configure(&mut client).await;
     view.until("configured", SOON, |v| v.fault("config").is_none()).await;
 
     node(&mut client, "10.1.13.0-24", "172.30.0.11").await;
-    let mut late = View::listed(server.options(), half()).await;
+    let mut late = View::listed(asked(server.options(), half())).await;
     let first = Some(claim("10.1.13.0/24", "172.30.0.11", MAC));
-    assert_eq!(late.claim("10.1.13.0-24"), first);
-    view.until("added", SOON, |v| v.claim("10.1.13.0-24") == first).await;
+    assert_eq!(late.claim("subnets/10.1.13.0-24"), first);
+    view.until("added", SOON, |v| v.claim("subnets/10.1.13.0-24") == first).await;
     // moved: another address, another MAC
     client.put(subnet("10.1.13.0-24"), lease("172.30.0.12", "b6:9f:ea:8c:6e:17"), None).await.unwrap();
     let moved = Some(claim("10.1.13.0/24", "172.30.0.12", "b6:9f:ea:8c:6e:17"));
-    view.until("moved", SOON, |v| v.claim("10.1.13.0-24") == moved).await;
-    late.until("moved", SOON, |v| v.claim("10.1.13.0-24") == moved).await;
+    view.until("moved", SOON, |v| v.claim("subnets/10.1.13.0-24") == moved).await;
+    late.until("moved", SOON, |v| v.claim("subnets/10.1.13.0-24") == moved).await;
     // both families, seen by the overlay of each
     let dual = r#"{"PublicIP":"172.30.0.13","PublicIPv6":"fd00::13","BackendType":"vxlan","BackendData":{"VtepMAC":"02:00:00:00:00:04"},"BackendV6Data":{"VNI":1,"VtepMAC":"02:00:00:00:00:06"}}"#;
-    let key = "10.1.14.0-24&fd00:10:14::-64";
-    client.put(subnet(key), dual, None).await.unwrap();
+    let node = "10.1.14.0-24&fd00:10:14::-64";
+    let key = &format!("subnets/{node}");
+    client.put(subnet(node), dual, None).await.unwrap();
     view.until("IPv4", SOON, |v| v.claim(key) == Some(claim("10.1.14.0/24", "172.30.0.13", "02:00:00:00:00:04"))).await;
-    let six = View::listed(server.options(), Half { family: Family::V6, ..half() }).await;
+    let six = View::listed(asked(server.options(), Half { family: Family::V6, ..half() })).await;
     assert_eq!(six.claim(key), Some(claim("fd00:10:14::/64", "fd00::13", "02:00:00:00:00:06")));
     assert!(six.fault("subnets/10.1.13.0-24").unwrap().contains("no IPv6 subnet"));
 
     // what is wrong is named, and takes nothing else with it
     client.put(subnet("10.1.13.0-24"), "{", None).await.unwrap();
-    view.until("wrong", SOON, |v| v.claim("10.1.13.0-24").is_none()).await;
+    view.until("wrong", SOON, |v| v.claim("subnets/10.1.13.0-24").is_none()).await;
     assert!(view.fault("subnets/10.1.13.0-24").unwrap().contains("not JSON"));
     client.put(format!("{PREFIX}/config"), CONFIG.replace(":1}", ":9}"), None).await.unwrap();
     view.until("another VNI", SOON, |v| v.fault("config").is_some_and(|f| f.contains("VNI is 9"))).await;
@@ -69,7 +70,7 @@ async fn what_happened_while_it_was_away_and_is_compacted_is_found_by_a_list() {
         node(&mut client, &format!("10.1.{n}.0-24"), "172.30.0.11").await;
     }
     let relay = Relay::to(server.setup.client).await;
-    let mut view = View::listed(options(vec![relay.endpoint()]), half()).await;
+    let mut view = View::listed(asked(options(vec![relay.endpoint()]), half())).await;
     relay.is(Mode::Cut);
     view.until("lost", 2 * SOON, |v| !v.lost.is_empty()).await;
     client.delete(subnet("10.1.2.0-24"), None).await.unwrap();
@@ -78,8 +79,8 @@ async fn what_happened_while_it_was_away_and_is_compacted_is_found_by_a_list() {
     client.compact(revision, None).await.unwrap();
     relay.is(Mode::Open);
     view.until("listed again", 5 * SOON, |v| v.lists == 2).await;
-    assert_eq!(view.claim("10.1.2.0-24"), None);
-    assert_eq!(view.claim("10.1.3.0-24"), Some(claim("10.1.3.0/24", "172.30.0.33", MAC)));
+    assert_eq!(view.claim("subnets/10.1.2.0-24"), None);
+    assert_eq!(view.claim("subnets/10.1.3.0-24"), Some(claim("10.1.3.0/24", "172.30.0.33", MAC)));
 
     // a watch from where nothing is kept any more says so
     let link = Link::connect(&server.options(), &mut 0).await.unwrap();
@@ -100,7 +101,7 @@ async fn with_several_servers_a_dead_or_silent_one_is_left() {
     configure(&mut client).await;
     let (one, two) = (Relay::to(server.setup.client).await, Relay::to(server.setup.client).await);
     let dead = format!("http://{}", free());
-    let mut view = View::listed(options(vec![dead.clone(), one.endpoint(), two.endpoint()]), half()).await;
+    let mut view = View::listed(asked(options(vec![dead.clone(), one.endpoint(), two.endpoint()]), half())).await;
     view.until("watching", 2 * SOON, |v| v.alive > 0).await;
     assert!(view.lost.is_empty(), "{:?}", view.lost);
 
@@ -108,7 +109,7 @@ async fn with_several_servers_a_dead_or_silent_one_is_left() {
     one.is(Mode::Mute);
     node(&mut client, "10.1.1.0-24", "172.30.0.11").await;
     let began = Instant::now();
-    view.until("the other one", Duration::from_secs(9), |v| v.claim("10.1.1.0-24").is_some()).await;
+    view.until("the other one", Duration::from_secs(9), |v| v.claim("subnets/10.1.1.0-24").is_some()).await;
     println!("a silent connection was left after {:?}", began.elapsed());
     let says = format!("{}: watching: no answer within 5 s", one.endpoint());
     assert!(view.lost[0].contains(&says), "{:?}", view.lost);
@@ -125,7 +126,7 @@ async fn with_several_servers_a_dead_or_silent_one_is_left() {
     two.is(Mode::Open);
     let lists = view.lists;
     view.until("back", Duration::from_secs(6), |v| v.lists > lists).await;
-    assert!(view.claim("10.1.1.0-24").is_some());
+    assert!(view.claim("subnets/10.1.1.0-24").is_some());
 }
 
 #[tokio::test]
@@ -134,17 +135,17 @@ async fn a_server_that_is_killed_comes_back() {
     let mut client = server.client().await;
     configure(&mut client).await;
     node(&mut client, "10.1.1.0-24", "172.30.0.11").await;
-    let mut view = View::listed(server.options(), half()).await;
+    let mut view = View::listed(asked(server.options(), half())).await;
     server.kill();
     view.until("lost", SOON, |v| !v.lost.is_empty()).await;
-    assert!(view.claim("10.1.1.0-24").is_some());
+    assert!(view.claim("subnets/10.1.1.0-24").is_some());
     sleep(SOON).await;
     server.back();
     let began = Instant::now();
     let mut client = server.client().await;
     node(&mut client, "10.1.1.0-24", "172.30.0.99").await;
     let moved = Some(claim("10.1.1.0/24", "172.30.0.99", MAC));
-    view.until("diffs", 5 * SOON, |v| v.lists >= 2 && v.claim("10.1.1.0-24") == moved).await;
+    view.until("diffs", 5 * SOON, |v| v.lists >= 2 && v.claim("subnets/10.1.1.0-24") == moved).await;
     println!("heard again {:?} after the server was ready", began.elapsed());
 }
 
@@ -175,10 +176,10 @@ async fn a_hundred_thousand_keys_are_listed_in_pages_and_nobody_waits_for_it() {
         worst
     });
     let began = Instant::now();
-    let view = View::listed(server.options(), half()).await;
+    let view = View::listed(asked(server.options(), half())).await;
     println!("{KEYS} keys listed in {:?}", began.elapsed());
     assert_eq!(view.objects.len(), KEYS + 1);
-    assert!(view.claim("11.134.159.0-24").is_some());
+    assert!(view.claim("subnets/11.134.159.0-24").is_some());
     let worst = late.await.unwrap();
     println!("nobody waited longer than {worst:?}");
     assert!(worst < Duration::from_millis(250), "{worst:?}");

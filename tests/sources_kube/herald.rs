@@ -15,7 +15,8 @@ use tokio::time::timeout;
 
 use crate::Stage;
 use crate::apiserver::{Administrator, flannel_node};
-use crate::view::{View, asked, claim};
+use crate::asked::asked;
+use crate::view::{View, claim};
 
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
 const VTEP: &str = "192.0.2.1";

@@ -11,9 +11,11 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 #[path = "../support/apiserver.rs"]
 mod apiserver;
+mod asked;
 mod herald;
 mod refusals;
 mod source;
+#[path = "../support/view.rs"]
 mod view;
 
 use apiserver::{Administrator, ApiServer, Etcd, SKIPPED, here, manifest, program};

@@ -8,7 +8,8 @@ use serde_json::json;
 
 use crate::Stage;
 use crate::apiserver::Administrator;
-use crate::view::{View, asked};
+use crate::asked::asked;
+use crate::view::View;
 
 /// Why a source with this access is lost.
 async fn lost(access: Access) -> String {

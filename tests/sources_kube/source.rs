@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use rustix::process::Signal;
-use selvedge::control::kubernetes::{ConfigMap, Deed, NODES, Versioned, Watch, pages};
+use selvedge::control::kubernetes::{ConfigMap, Deed, NODES, Options, Versioned, Watch, pages};
 use selvedge::control::source::Refusal;
 use selvedge::control::source::flannel::Family;
+use selvedge::control::source::kube::Kube;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::Stage;
 use crate::apiserver::{Administrator, flannel_node, here};
-use crate::view::{Asked, SOON, View, asked, claim};
+use crate::asked::{asked, half, options};
+use crate::view::{SOON, View, claim};
 
 const MAC: &str = "02:00:00:00:00:0b";
 
@@ -197,12 +199,12 @@ pub(crate) async fn net_conf_is_compared_with_the_overlay(stage: &Stage) {
     const MAPS: &str = "/api/v1/namespaces/kube-flannel/configmaps";
     let key = "configmap kube-flannel/kube-flannel-cfg";
     let admin = stage.admin().await;
-    let mut asked = asked(stage.first.access("gateway"), Family::V4);
-    let told = async |asked: &Asked| {
-        let view = View::listed(asked.clone()).await;
+    let mut options = options(stage.first.access("gateway"));
+    let told = async |options: &Options| {
+        let view = View::listed(Kube::new(options.clone(), half(Family::V4))).await;
         view.objects.get(key).map(|object| object.faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
     };
-    let faults = told(&asked).await.unwrap();
+    let faults = told(&options).await.unwrap();
     assert!(faults.contains("UDP port is not known") && faults.contains("not found"), "{faults}");
     let conf = |port: u16| {
         json!({
@@ -213,13 +215,13 @@ pub(crate) async fn net_conf_is_compared_with_the_overlay(stage: &Stage) {
         })
     };
     admin.create(MAPS, &conf(4789)).await;
-    let faults = told(&asked).await.unwrap();
+    let faults = told(&options).await.unwrap();
     assert_eq!(faults, "other_segment: the network's UDP port is 4789, the overlay's is 8472");
     admin.patch(&format!("{MAPS}/kube-flannel-cfg"), &conf(8472)).await;
-    assert_eq!(told(&asked).await, None);
+    assert_eq!(told(&options).await, None);
     // another one may not be read: access rules name the one that may
-    asked.0.net_conf = ConfigMap { name: "other".into(), ..ConfigMap::default() };
-    let view = View::listed(asked).await;
+    options.net_conf = ConfigMap { name: "other".into(), ..ConfigMap::default() };
+    let view = View::listed(Kube::new(options, half(Family::V4))).await;
     let fault = &view.objects["configmap kube-flannel/other"].faults[0].what;
     assert!(fault.contains("403 Forbidden") && fault.contains(r#"resources ["configmaps"], verbs ["get"]"#), "{fault}");
     assert!(view.lost.is_empty(), "{:?}", view.lost);

@@ -182,7 +182,7 @@ impl Gateway {
                 changes = self.engine.changed() => self.follow(&changes),
                 news = self.sources.hear() => {
                     let moves = self.engine.learn(news.into_iter(), Moment::now());
-                    self.attract(&moves);
+                    self.steer(&moves);
                 }
                 Some(question) = questions.recv() => {
                     // who asked may have gone
@@ -190,7 +190,7 @@ impl Gateway {
                 }
                 () = sleep_until(due), if judging => {
                     let moves = self.engine.tend(Moment::now());
-                    self.attract(&moves);
+                    self.steer(&moves);
                 }
                 ready = self.ears.ready() => {
                     ready.map_err(RunError::system("listening for ICMP about packets too big"))?;
@@ -210,10 +210,11 @@ impl Gateway {
                     if let Some(worker) = self.crew.casualty() {
                         return Err(RunError::WorkerDied(worker));
                     }
-                    if let Some(source) = self.sources.casualty() {
+                    if let Some(source) = self.sources.casualty().or_else(|| self.heralds.casualty()) {
                         return Err(RunError::SourceDied(source.to_owned()));
                     }
-                    self.heralds.attune(self.engine.epoch(), || self.engine.routes());
+                    let complete = self.engine.learnt().is_complete();
+                    self.heralds.attune(self.engine.epoch(), complete, || self.engine.routes());
                     self.heralds.tell();
                     self.heed();
                     if self.shelf.is_due() {
@@ -240,25 +241,21 @@ impl Gateway {
     fn heed(&mut self) {
         let names: Vec<String> = self.config.sources.iter().map(|s| s.name.clone()).collect();
         for name in names {
-            let mark = ask::mark(&self.config.state, &name);
-            // first what it says, then the mark: who waits for it to vanish may then look
-            if !mark.exists() {
+            // a mark that cannot be removed, or none, accepts nothing
+            if std::fs::remove_file(ask::mark(&self.config.state, &name)).is_err() {
                 continue;
             }
             if let Some((held, moves)) = self.engine.accept(&name) {
                 tracing::warn!(source = name, held, "what it withdrew is accepted");
-                self.attract(&moves);
+                self.steer(&moves);
                 self.tell();
-            }
-            if let Err(error) = std::fs::remove_file(&mark) {
-                tracing::error!(%error, "cannot remove {}: whatever the source withdraws is accepted", mark.display());
             }
         }
     }
 
     /// Steers what was learnt: new prefixes once every worker knows the way, and none any more that leads nowhere. What
     /// programs have no room for is served to other overlays only.
-    fn attract(&mut self, moves: &Moves) {
+    fn steer(&mut self, moves: &Moves) {
         if moves.is_empty() {
             return;
         }

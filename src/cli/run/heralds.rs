@@ -6,7 +6,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::config::{Advertise, Config, SourceConfig};
-use crate::control::herald::Standing;
+use crate::control::herald::{OurEnd, Standing};
 use crate::control::source::kind::Attraction;
 use crate::control::{Route, Target};
 use crate::tables::{Overlay, OverlayId};
@@ -20,6 +20,8 @@ struct Running {
     config: SourceConfig,
     overlay: Overlay,
     wanted: watch::Sender<Arc<[Prefix]>>,
+    /// It has been told what is wanted.
+    told: bool,
     standing: watch::Receiver<Standing>,
     end: oneshot::Sender<()>,
     task: JoinHandle<()>,
@@ -39,10 +41,17 @@ impl Heralds {
     /// Registers what this configuration says, and takes back what it says no longer.
     pub(super) fn follow(&mut self, config: &Config) {
         let stays = |r: &Running| config.sources.iter().any(|source| r.is(source, config));
-        let (stay, leave) = core::mem::take(&mut self.running).into_iter().partition(stays);
+        let (stay, leave): (Vec<_>, Vec<_>) = core::mem::take(&mut self.running).into_iter().partition(stays);
         self.running = stay;
         self.leaving.retain(|task| !task.is_finished());
-        self.leaving.extend(leave.into_iter().map(Running::retire));
+        for herald in leave {
+            // whoever comes takes over what is registered, as after a restart: nodes notice nothing
+            if config.sources.iter().any(|source| herald.is_succeeded_by(source, config)) {
+                herald.task.abort();
+            } else {
+                self.leaving.push(herald.retire());
+            }
+        }
         for source in config.sources.iter().filter(|source| source.advertise.is_some()) {
             let overlay = config.overlays.get(usize::from(source.rules.overlay.0));
             let known = self.running.iter().any(|r| r.is(source, config));
@@ -54,29 +63,35 @@ impl Heralds {
             let Some(task) = source.kind.attract(overlay, attraction) else { continue };
             standing.mark_unchanged();
             let (config, overlay) = (source.clone(), overlay.clone());
-            self.running.push(Running { config, overlay, wanted, standing, end, task });
+            self.running.push(Running { config, overlay, wanted, told: false, standing, end, task });
         }
         self.epoch = None;
     }
 
-    /// Has what is wanted follow the map, whose version is `epoch`.
-    pub(super) fn attune<R: Iterator<Item = Route>>(&mut self, epoch: u32, routes: impl Fn() -> R) {
-        if self.epoch == Some(epoch) {
-            return;
-        }
+    /// Has what is wanted follow the map, whose version is `epoch`. Who imports what was learnt begins when that
+    /// `is_complete`: a gateway that just started must not take back what it will want in a moment.
+    pub(super) fn attune<R: Iterator<Item = Route>>(&mut self, epoch: u32, is_complete: bool, routes: impl Fn() -> R) {
+        let moved = self.epoch != Some(epoch);
         self.epoch = Some(epoch);
-        for herald in &self.running {
+        for herald in self.running.iter_mut().filter(|herald| moved || !herald.told) {
             let prefixes: Arc<[Prefix]> = match &herald.config.advertise {
+                Some(Advertise::Imported) if !herald.told && !is_complete => continue,
                 Some(Advertise::Imported) => imported(routes(), &herald.overlay, herald.config.rules.overlay),
                 Some(Advertise::These(these)) => these.as_slice().into(),
                 None => continue,
             };
+            let first = !core::mem::replace(&mut herald.told, true);
             herald.wanted.send_if_modified(|wanted| {
-                let other = **wanted != *prefixes;
+                let other = first || **wanted != *prefixes;
                 *wanted = prefixes;
                 other
             });
         }
+    }
+
+    /// A source whose herald ended by itself, if one did: they never do.
+    pub(super) fn casualty(&self) -> Option<&str> {
+        self.running.iter().find(|r| r.task.is_finished()).map(|r| r.config.name.as_str())
     }
 
     /// Says how it stands, where that has changed.
@@ -106,6 +121,15 @@ impl Running {
             (&a.name, &a.kind, &a.advertise, a.rules.overlay) == (&b.name, &b.kind, &b.advertise, b.rules.overlay)
         };
         same(&self.config, source) && overlay == Some(&self.overlay)
+    }
+
+    /// Would this source take what this one has registered for its own?
+    fn is_succeeded_by(&self, source: &SourceConfig, config: &Config) -> bool {
+        let end = |o: &Overlay| (o.name.clone(), OurEnd::of(o));
+        let overlay = config.overlays.get(usize::from(source.rules.overlay.0));
+        source.advertise.is_some()
+            && source.kind.origin() == self.config.kind.origin()
+            && overlay.map(end) == Some(end(&self.overlay))
     }
 
     fn retire(self) -> JoinHandle<()> {

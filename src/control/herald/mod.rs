@@ -39,7 +39,7 @@ impl OurEnd {
     }
 }
 
-/// What nodes are to send to the gateway: prefixes, sorted, none within another.
+/// What nodes are to send to the gateway: prefixes, sorted, none within another. Nothing is known of it before the first change.
 pub type Wanted = watch::Receiver<Arc<[Prefix]>>;
 
 /// What became of an attempt to register.

@@ -66,6 +66,11 @@ impl Api {
         }
     }
 
+    /// What cannot be asked, or an answer that cannot be read.
+    pub(in crate::control) fn malformed(&self, deed: Deed, cause: &impl ToString) -> ApiError {
+        ApiError::Malformed { server: self.server.clone(), deed, cause: cause.to_string() }
+    }
+
     /// What an error of the client means.
     pub(in crate::control) fn error(&self, deed: Deed, error: kube::Error) -> ApiError {
         ApiError::new(&self.server, deed, error)

@@ -70,6 +70,8 @@ struct Pupil {
     health: Health,
     /// Something that belongs into a snapshot is not as it was when one was made last.
     changed: bool,
+    /// Its whole list was told once, by itself or by a snapshot.
+    whole: bool,
 }
 
 /// What all sources have said, and what of it is in force.
@@ -111,6 +113,7 @@ impl Learnt {
                 ledger: Ledger::new(learner.rules.clone()),
                 health: Health::new(now),
                 changed: false,
+                whole: false,
             });
             pupil.learner = learner.clone();
             self.pupils.insert(learner.id, pupil);
@@ -135,6 +138,7 @@ impl Learnt {
         if pupil.health.heard(&news, now) {
             tell(&pupil.learner.name, &pupil.health.condition);
         }
+        pupil.whole |= news == News::Listed;
         match news {
             News::Listing => pupil.ledger.listing(),
             News::Is(object) => {
@@ -187,6 +191,12 @@ impl Learnt {
         Some(held)
     }
 
+    /// Has every source told its whole list, by itself or by a snapshot, or is it known that it cannot? Before, what is in
+    /// force is too little to take anything back.
+    pub fn is_complete(&self) -> bool {
+        self.pupils.values().all(|p| p.whole || matches!(p.health.condition, Condition::Lost(_)))
+    }
+
     /// The object that a source has a prefix in force by.
     pub fn object(&self, source: SourceId, prefix: &Prefix) -> Option<(&str, &Key)> {
         let pupil = self.pupils.get(&source)?;
@@ -195,6 +205,9 @@ impl Learnt {
 
     /// Puts in force what a source said before the gateway was started, until the source itself is heard.
     pub fn restore(&mut self, source: SourceId, objects: Vec<Object>, now: Instant, events: &mut Vec<Event>) {
+        if let Some(pupil) = self.pupils.get_mut(&source) {
+            pupil.whole |= !objects.is_empty();
+        }
         for object in objects {
             self.with(source, events, |ledger, obstacle, steps| _ = ledger.is(object, now, obstacle, steps));
         }

@@ -324,3 +324,21 @@ fn what_was_said_survives_another_configuration_and_a_restart() {
     w.list(EAST, &THREE[1..]);
     assert_eq!(w.map(), pairs(&[("10.1.2.0/24", 12), ("10.1.3.0/24", 13)]), "gone while the gateway was away");
 }
+
+#[test]
+fn it_is_complete_once_everybody_was_heard_or_cannot_be() {
+    let mut w = World::new(&[]);
+    assert!(!w.learnt.is_complete(), "nobody has said anything");
+    w.say(EAST, [News::Listing, is("a", &["10.1.1.0/24"], 1)]);
+    w.say(WEST, [News::Lost("away".into())]);
+    assert!(!w.learnt.is_complete(), "a part of a list is no list");
+    w.say(EAST, [News::Listed]);
+    assert!(w.learnt.is_complete(), "west cannot be heard");
+    w.say(EAST, [News::Listing]);
+    assert!(w.learnt.is_complete(), "what it told before is in force until it has told all again");
+    let mut w = World::new(&[]);
+    w.say(WEST, [News::Listing, News::Listed]);
+    let News::Is(object) = is("a", &["10.1.1.0/24"], 1) else { unreachable!() };
+    w.learnt.restore(EAST, vec![object], w.now, &mut Vec::new());
+    assert!(w.learnt.is_complete(), "a snapshot tells what was whole");
+}

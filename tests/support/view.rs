@@ -1,14 +1,12 @@
 //! What a listener knows that takes in all that a source says, as the gateway does.
+#![allow(dead_code)] // each crate uses its own part
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use selvedge::control::etcd::Options;
 use selvedge::control::source::driver::drive;
-use selvedge::control::source::etcd::Etcd;
-use selvedge::control::source::flannel::Half;
 use selvedge::control::source::news::Ears;
-use selvedge::control::source::{Claim, Key, News, Object, SourceId, Told};
+use selvedge::control::source::{Claim, Key, News, Object, Source, SourceId, Told};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
@@ -24,6 +22,8 @@ pub(crate) struct View {
     pub(crate) lists: usize,
     pub(crate) alive: usize,
     pub(crate) lost: Vec<String>,
+    /// When anything was said last.
+    pub(crate) heard: Instant,
 }
 
 impl Drop for View {
@@ -33,20 +33,22 @@ impl Drop for View {
 }
 
 impl View {
-    pub(crate) fn of(options: Options, half: Half) -> Self {
+    pub(crate) fn of(source: impl Source) -> Self {
         let (told, ears) = Told::channel(SourceId(1));
-        let driver = tokio::spawn(drive(Etcd::new(options, half), told));
-        Self { ears, driver, objects: BTreeMap::new(), unseen: None, lists: 0, alive: 0, lost: Vec::new() }
+        let driver = tokio::spawn(drive(source, told));
+        let (objects, lost) = (BTreeMap::new(), Vec::new());
+        Self { ears, driver, objects, unseen: None, lists: 0, alive: 0, lost, heard: Instant::now() }
     }
 
     /// A view once it has a first list.
-    pub(crate) async fn listed(options: Options, half: Half) -> Self {
-        let mut view = Self::of(options, half);
+    pub(crate) async fn listed(source: impl Source) -> Self {
+        let mut view = Self::of(source);
         view.until("a first list", Duration::from_secs(10), |view| view.lists > 0).await;
         view
     }
 
     fn take_in(&mut self, news: News) {
+        self.heard = Instant::now();
         match news {
             News::Listing => self.unseen = Some(self.objects.keys().cloned().collect()),
             News::Is(object) => {
@@ -82,9 +84,11 @@ impl View {
         self.objects.values().take(20).collect()
     }
 
-    /// What a node claims.
+    /// The one claim of an object, if there is one.
     pub(crate) fn claim(&self, key: &str) -> Option<Claim> {
-        self.objects.get(&*format!("subnets/{key}"))?.claims.first().copied()
+        let claims = &self.objects.get(key)?.claims;
+        assert!(claims.len() < 2, "{claims:?}");
+        claims.first().copied()
     }
 
     /// What is wrong with an object.
