@@ -184,7 +184,7 @@ mod tests {
         }
         assert_eq!(Action::unpack(0), None);
         assert!(
-            [Packed::NONE.peer_row(), Packed::NONE.hop_row(), Packed::NONE.group_row()].iter().all(|row| *row > ROW)
+            [Packed::NONE.peer_row(), Packed::NONE.hop_row(), Packed::NONE.group_row()].iter().all(|row| *row >= ROW)
         );
         assert!(!Packed::NONE.is_group());
     }
