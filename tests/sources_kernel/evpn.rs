@@ -161,7 +161,7 @@ fn what_frr_learns_by_evpn_is_followed() {
     inside(&a, async || {
         let mut prefixes = Followed::start(&device("vxlan100", 100, 4789)).await;
         let mut hosts = Followed::start(&device("vxlan10", 10, 4789)).await;
-        let (prefix, host) = ("10.244.2.0/24 dev vxlan100", "10.245.0.29 dev vxlan10");
+        let (prefix, host) = ("10.244.2.0/24 dev vxlan100", "10.245.0.29 dev br10");
         let router = way("192.0.2.2", "02:00:00:00:00:02");
         prefixes.until("a prefix (type 5)", CONVERGED, |s| s.ways(prefix) == [router]).await;
         let itself = way("192.0.2.2", "02:00:00:00:00:99");

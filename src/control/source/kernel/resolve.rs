@@ -46,12 +46,13 @@ pub(super) struct Answer {
 /// The answer for a subject.
 pub(super) fn resolve(tables: &Tables, subject: Subject) -> Answer {
     let mut look = Look { tables, fates: BTreeSet::new() };
-    let (name, said) = match subject {
-        Subject::Route(prefix) => (prefix.to_string(), look.route(prefix)),
-        Subject::Host(at) => (at.addr.to_string(), look.host(at)),
+    let (key, said) = match subject {
+        Subject::Route(prefix) => (format!("{prefix} dev {}", tables.device()), look.route(prefix)),
+        // as `ip neigh` shows it: the same address may be a neighbour in several places
+        Subject::Host(at) => (format!("{} dev {}", at.addr, tables.name(at.ifindex)), look.host(at)),
     };
     let object = said.map(|Said { claims, faults, .. }| Object {
-        key: format!("{name} dev {}", tables.device()).into(),
+        key: key.into(),
         claims: claims.into_iter().collect(),
         faults,
     });

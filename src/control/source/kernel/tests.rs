@@ -264,7 +264,7 @@ fn hosts_of_a_prefix_on_the_bridge_are_prefixes_of_their_own() {
         neighbour(local, 2),
         forward(2, vtep(2)),
     ]);
-    let host = "10.244.2.9 dev vxlan7";
+    let host = "10.244.2.9 dev br0";
     assert_eq!(listener.objects.len(), 1, "{:?}", listener.objects);
     let claims = &listener.object(host).unwrap().claims;
     assert_eq!((claims[0].prefix, last_octets(&claims[0])), (Prefix::host([10, 244, 2, 9].into()), (2, 2)));
@@ -279,6 +279,25 @@ fn hosts_of_a_prefix_on_the_bridge_are_prefixes_of_their_own() {
     let gone = Route { metric: 0, way: Way::Hops(vec![on_link]) };
     listener.hear([Fact::RouteGone { prefix: prefix(2), route: gone }]);
     assert!(listener.objects.is_empty(), "{:?}", listener.objects);
+}
+
+#[test]
+fn one_address_in_two_places_is_told_of_by_each() {
+    let on_link = |ifindex| Hop { ifindex, gateway: None };
+    let bridged = Fact::Bridged { port: VXLAN, mac: mac(3), vlan: Some(100), there: true };
+    let mut listener = Listener::new([
+        via(2, &[on_link(BRIDGE), on_link(VLAN)]),
+        bridged,
+        neighbour(at(BRIDGE, 2), 2),
+        neighbour(at(VLAN, 2), 3),
+        forward(2, vtep(2)),
+        forward(3, vtep(3)),
+    ]);
+    let ways = |listener: &Listener, key| listener.object(key).map(|object| last_octets(&object.claims[0]));
+    let (bridge, vlan) = ("10.244.2.9 dev br0", "10.244.2.9 dev br0.100");
+    assert_eq!((ways(&listener, bridge), ways(&listener, vlan)), (Some((2, 2)), Some((3, 3))));
+    listener.hear([Fact::Neighbour { at: at(BRIDGE, 2), mac: None }]);
+    assert_eq!((ways(&listener, bridge), ways(&listener, vlan)), (None, Some((3, 3))));
 }
 
 #[test]
