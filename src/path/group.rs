@@ -1,5 +1,6 @@
 //! The second look at plain frames from or to an address that several have: a member takes the place of the group, and all
-//! else is as [ever](super::fast). It begins where the fast path ended, so that frames which name no group know nothing of it.
+//! else is as [ever](super::fast). It begins where the fast path ended, and scouts once more, so that frames which name no
+//! group know nothing of it.
 
 use zerocopy::FromBytes;
 
@@ -13,7 +14,11 @@ use crate::wire::{Packet, StackV4};
 impl Path<'_> {
     /// A plain VXLAN frame whose addresses the cache knows both, one of them as a group's.
     #[inline(never)]
-    pub(super) fn grouped_inbound(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Option<Verdict> {
+    pub(super) fn grouped_inbound(&mut self, pkt: &mut Packet<'_>) -> Option<Verdict> {
+        if !self.tables.has_groups() {
+            return None;
+        }
+        let scouted = self.scout_inbound(pkt);
         if !scouted.names_group() {
             return None;
         }
@@ -30,7 +35,11 @@ impl Path<'_> {
 
     /// The same for a frame from the access side.
     #[inline(never)]
-    pub(super) fn grouped_outbound(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Option<Verdict> {
+    pub(super) fn grouped_outbound(&mut self, pkt: &mut Packet<'_>) -> Option<Verdict> {
+        if !self.tables.has_groups() {
+            return None;
+        }
+        let scouted = self.scout_outbound(pkt);
         if !scouted.names_group() {
             return None;
         }

@@ -176,7 +176,7 @@ impl Path<'_> {
         if !scouted.is_settled() {
             return None;
         }
-        self.fast_outbound(pkt, scouted).or_else(|| self.grouped_outbound(pkt, scouted))
+        self.fast_outbound(pkt, scouted).or_else(|| self.grouped_outbound(pkt))
     }
 
     /// As [`Path::inbound`], for the front of a frame that goes on elsewhere.
@@ -186,7 +186,7 @@ impl Path<'_> {
         if !scouted.is_settled() {
             return None;
         }
-        self.fast_inbound(pkt, scouted).or_else(|| self.grouped_inbound(pkt, scouted))
+        self.fast_inbound(pkt, scouted).or_else(|| self.grouped_inbound(pkt))
     }
 
     /// Second look at a plain frame that came in by access port `port`.
@@ -194,7 +194,7 @@ impl Path<'_> {
     pub fn decide_outbound(&mut self, port: PortId, pkt: &mut Packet<'_>, scouted: Scouted) -> Verdict {
         match self.fast_outbound(pkt, scouted) {
             Some(verdict) => verdict,
-            None => pkt.aside(|pkt| self.slow_outbound(port, pkt, scouted)),
+            None => pkt.aside(|pkt| self.slow_outbound(port, pkt)),
         }
     }
 
@@ -203,18 +203,18 @@ impl Path<'_> {
     pub fn decide_inbound(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Verdict {
         match self.fast_inbound(pkt, scouted) {
             Some(verdict) => verdict,
-            None => pkt.aside(|pkt| self.slow_inbound(pkt, scouted)),
+            None => pkt.aside(|pkt| self.slow_inbound(pkt)),
         }
     }
 
     #[inline(never)]
-    fn slow_outbound(&mut self, port: PortId, pkt: &mut Packet<'_>, scouted: Scouted) -> Verdict {
-        self.grouped_outbound(pkt, scouted).unwrap_or_else(|| self.careful_outbound(port, pkt))
+    fn slow_outbound(&mut self, port: PortId, pkt: &mut Packet<'_>) -> Verdict {
+        self.grouped_outbound(pkt).unwrap_or_else(|| self.careful_outbound(port, pkt))
     }
 
     #[inline(never)]
-    fn slow_inbound(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Verdict {
-        self.grouped_inbound(pkt, scouted).unwrap_or_else(|| self.careful_inbound(pkt))
+    fn slow_inbound(&mut self, pkt: &mut Packet<'_>) -> Verdict {
+        self.grouped_inbound(pkt).unwrap_or_else(|| self.careful_inbound(pkt))
     }
 
     /// [`Path::outbound`] without its fast path, which must never decide otherwise.
@@ -373,23 +373,17 @@ impl Path<'_> {
 
     #[cold]
     fn is_watched(&self, action: Packed) -> bool {
-        if action.is_group() {
-            return self.is_any_watched(action);
-        }
-        self.watches(action)
+        self.tables.overlay_of(action).map_or_else(|| self.is_any_watched(action), |overlay| overlay.source_check)
     }
 
-    /// Of several ways to an address the strictest counts, unless one of them leads to the access side.
+    /// Of several ways to an address the strictest counts, unless one of them leads to the access side. What is not behind a
+    /// peer at all is watched.
     #[cold]
     #[inline(never)]
-    fn is_any_watched(&self, group: Packed) -> bool {
-        let ways = self.tables.ways(&group);
-        ways.iter().all(|way| way.hop().is_none()) && ways.iter().any(|way| self.watches(*way))
-    }
-
-    #[inline]
-    fn watches(&self, way: Packed) -> bool {
-        self.tables.overlay_of(way).is_none_or(|overlay| overlay.source_check)
+    fn is_any_watched(&self, action: Packed) -> bool {
+        let ways = self.tables.ways(&action);
+        let watches = |way: &Packed| self.tables.overlay_of(*way).is_none_or(|overlay| overlay.source_check);
+        !action.is_group() || ways.iter().all(|way| way.hop().is_none()) && ways.iter().any(watches)
     }
 
     /// The peer at the outer source address.

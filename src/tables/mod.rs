@@ -177,6 +177,12 @@ impl Tables {
         self.hops.get(advice.hop_row())
     }
 
+    /// False if there never was a group.
+    #[inline]
+    pub fn has_groups(&self) -> bool {
+        !self.groups.is_untouched()
+    }
+
     /// The group that an action names, if it names one.
     #[inline]
     pub fn group_of(&self, advice: Packed) -> Option<&Group> {
