@@ -99,7 +99,8 @@ pub enum Command {
     ///
     /// Builds two small overlays and a native network out of namespaces, joins them by a gateway, sends traffic through
     /// it, shows what happens, and takes everything down again. Needs root; touches no interface of the host.
-    #[command(after_help = EXIT_CODES, after_long_help = with_examples(&["selvedge demo", "selvedge demo --seconds 30", "selvedge demo --plain | tee demo.log"]))]
+    /// With --source etcd the overlays are clusters of flannel that keep their map in a real etcd (Debian: etcd-server).
+    #[command(after_help = EXIT_CODES, after_long_help = with_examples(&["selvedge demo", "selvedge demo --seconds 30", "selvedge demo --source etcd", "selvedge demo --plain | tee demo.log"]))]
     Demo(DemoOptions),
 
     /// Measure a network: send test packets over AF_XDP, receive them elsewhere, and account for each
@@ -216,6 +217,7 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+    use crate::cli::demo::MapSource;
 
     fn parse(line: &str) -> Result<Command, clap::Error> {
         Cli::try_parse_from(line.split(' ')).map(|c| c.command)
@@ -228,14 +230,16 @@ mod tests {
         assert_eq!(parse("selvedge run --config a.toml").unwrap(), Command::Run(RunArgs { config: config.clone() }));
         let check = Command::Check(CheckArgs { config, no_host: true });
         assert_eq!(parse("selvedge check -c a.toml --no-host").unwrap(), check);
-        assert_eq!(
-            parse("selvedge demo").unwrap(),
-            Command::Demo(DemoOptions { seconds: 10, rate: 2500, plain: false, gateway: None })
-        );
+        assert_eq!(parse("selvedge demo").unwrap(), Command::Demo(DemoOptions::default()));
         assert_eq!(
             parse("selvedge demo --seconds 600 --plain").unwrap(),
-            Command::Demo(DemoOptions { seconds: 600, rate: 2500, plain: true, gateway: None })
+            Command::Demo(DemoOptions { seconds: 600, plain: true, ..DemoOptions::default() })
         );
+        assert_eq!(
+            parse("selvedge demo --source etcd").unwrap(),
+            Command::Demo(DemoOptions { source: MapSource::Etcd, ..DemoOptions::default() })
+        );
+        assert_eq!(parse("selvedge demo --source file").unwrap(), Command::Demo(DemoOptions::default()));
     }
 
     #[test]

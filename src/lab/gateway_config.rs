@@ -5,7 +5,8 @@ use std::fmt::{self, Display, Write};
 use super::{Family, Topology};
 
 impl Topology {
-    /// The gateway's configuration for this network.
+    /// The gateway's configuration for this network. Where nodes know of nobody ([`Shape::bare`](super::Shape::bare)) the
+    /// gateway does not either: whoever asks for that adds what tells it.
     pub fn config_toml(&self, metrics: &str) -> String {
         let mut text = String::from("# Written by the lab for the network it built.\n");
         let mut line = |args: fmt::Arguments<'_>| {
@@ -29,7 +30,8 @@ impl Topology {
                 both => line(format_args!("address = [{}]\n", quoted(both))),
             }
         }
-        for c in self.clusters() {
+        let told = self.clusters().into_iter().filter(|_| !self.shape.bare);
+        for c in told {
             for n in &c.nodes {
                 line(format_args!("[[peer]]\noverlay = \"{}\"\nvtep = \"{}\"", c.name, n.vtep));
                 line(format_args!("mac = \"{}\"\nprefixes = [{}]\n", n.vtep_mac, quoted(&n.prefixes())));

@@ -25,6 +25,8 @@ use std::fmt;
 use std::io;
 
 pub use etcd::EtcdServer;
+#[cfg(feature = "etcd")]
+pub use flanneld::FlannelRegistry;
 pub use flanneld::{Desk as FlannelDesk, Flanneld, PAUSE as FLANNELD_PAUSE};
 pub use links::{End, Vxlan};
 pub use namespace::Namespace;

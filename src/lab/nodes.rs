@@ -64,29 +64,59 @@ fn build_node(lab: &Lab, fabric: &Namespace, plan: &Plan, n: u8, shape: Shape) -
     }
     fabric.attach(&name, "br0")?;
     let vtep_mac = Mac([2, 0, 0, 2, plan.pods, n]);
-    let device = format!("flannel.{}", plan.vni);
-    let (vni, port, mtu, zero_checksum) = (vni(plan.vni), plan.udp_port, shape.inner_mtu(), shape.zero_checksum);
-    ns.vxlan(&Vxlan {
+    // As flannel: the address of the VXLAN device is one of the node's prefix, alone. In IPv4 it is the network address,
+    // which in IPv6 is every router's of the network (RFC 4291 §2.6.1).
+    let six = shape.six(plan.six(n.into(), 0xffff, 1));
+    let device_addresses = both(Ipv4Addr::new(10, plan.pods, n, 0), six);
+    build_device(&ns, (vni(plan.vni), plan.udp_port), (vtep, vtep_mac), &device_addresses, shape)?;
+    let pod = build_pod(lab, &ns, plan, n, shape)?;
+    let prefix = net([10, plan.pods, n, 0], 24);
+    let prefix6 = shape.six(net(plan.six(n.into(), 0, 0), 48));
+    Ok(Node { ns, vtep, vtep_mac, device_addresses, prefix, prefix6, pod })
+}
+
+/// The VXLAN device of a node at `vtep`, which knows of nobody.
+fn build_device(
+    node: &Namespace,
+    (vni, port): (Vni, u16),
+    (vtep, mac): (IpAddr, Mac),
+    addresses: &[IpAddr],
+    shape: Shape,
+) -> Result<(), LabError> {
+    let device = device_name(vni);
+    let [tags, _] = shape.tags();
+    node.vxlan(&Vxlan {
         name: &device,
         vni,
         port,
         local: vtep,
         dev: &vlans::device("eth0", &tags),
-        mac: vtep_mac,
-        mtu,
-        zero_checksum,
+        mac,
+        mtu: shape.inner_mtu(),
+        zero_checksum: shape.zero_checksum,
     })?;
-    // As flannel: the address of the VXLAN device is one of the node's prefix, alone. In IPv4 it is the network address,
-    // which in IPv6 is every router's of the network (RFC 4291 §2.6.1).
-    let six = shape.six(plan.six(n.into(), 0xffff, 1));
-    let device_addresses = both(Ipv4Addr::new(10, plan.pods, n, 0), six);
-    for address in &device_addresses {
-        ns.address(&device, *address, Prefix::host(*address).len())?;
+    addresses.iter().try_for_each(|address| node.address(&device, *address, Prefix::host(*address).len()))
+}
+
+/// What flanneld calls the VXLAN device of a node.
+pub(super) fn device_name(vni: Vni) -> String {
+    format!("flannel.{vni}")
+}
+
+impl Node {
+    /// Moves it to another address on the underlay, the one that ends in `host`: its VXLAN device is made anew there, with
+    /// another MAC address, and knows of nobody. The network goes on believing that it is where it was.
+    pub fn move_to(&mut self, cluster: &Cluster, host: u8, shape: Shape) -> Result<(), LabError> {
+        let [tags, _] = shape.tags();
+        let (vtep, len) = shape.vtep(host);
+        let Mac([a, b, c, d, e, _]) = self.vtep_mac;
+        let mac = Mac([a, b, c, d, e, host]);
+        self.ns.delete(&cluster.device())?;
+        self.ns.address(&vlans::device("eth0", &tags), vtep, len)?;
+        build_device(&self.ns, (cluster.vni, cluster.udp_port), (vtep, mac), &self.device_addresses, shape)?;
+        (self.vtep, self.vtep_mac) = (vtep, mac);
+        Ok(())
     }
-    let pod = build_pod(lab, &ns, plan, n, shape)?;
-    let prefix = net([10, plan.pods, n, 0], 24);
-    let prefix6 = shape.six(net(plan.six(n.into(), 0, 0), 48));
-    Ok(Node { ns, vtep, vtep_mac, device_addresses, prefix, prefix6, pod })
 }
 
 fn build_pod(lab: &Lab, node: &Namespace, plan: &Plan, n: u8, shape: Shape) -> Result<Host, LabError> {

@@ -18,7 +18,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::nodes::{BLUE, GREEN, Remote, build_cluster, program};
+use super::nodes::{BLUE, GREEN, Remote, build_cluster, device_name, program};
 use super::{End, Lab, LabError, Namespace, Vxlan, vlans};
 use crate::wire::addr::{Mac, Prefix, Vni};
 use crate::wire::vlan::Tag;
@@ -214,7 +214,7 @@ pub struct Cluster {
 impl Cluster {
     /// What flanneld would call the VXLAN device of a node.
     pub fn device(&self) -> String {
-        format!("flannel.{}", self.vni)
+        device_name(self.vni)
     }
 
     /// The gateway's inner addresses, of each family there is.

@@ -90,8 +90,6 @@ impl Net {
     /// place for snapshots.
     pub(crate) fn learning(tag: &str) -> Option<Self> {
         let mut net = Self::shaped(tag, Shape { bare: true, ..Shape::default() })?;
-        let parts = net.config.split("[[").enumerate().filter(|(_, part)| !part.starts_with("peer"));
-        net.config = parts.map(|(n, part)| if n == 0 { part.into() } else { format!("[[{part}") }).collect();
         net.config += &format!("\n[state]\ndirectory = \"{}\"\n", net.room().join("state").display());
         Some(net)
     }

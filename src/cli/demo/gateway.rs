@@ -8,12 +8,13 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{DemoError, Stop};
+use super::room::Room;
+use super::{DemoError, DemoOptions, Stop, say};
 use crate::lab::scrape::{Samples, scrape};
-use crate::lab::{LabError, METRICS_ADDRESS, Process, Topology};
+use crate::lab::{LabError, Process, Topology};
 
-/// Where configuration and log lie: `/run/selvedge-demo-<pid>`.
-const PREFIX: &str = "selvedge-demo-";
+const CONFIG: &str = "gateway.toml";
+const LOG: &str = "gateway.log";
 /// How long the gateway may take to say it is ready.
 const START: Duration = Duration::from_secs(20);
 /// How long it may take to end.
@@ -90,40 +91,48 @@ pub(super) fn latency(samples: &Samples, before: &Samples) -> Option<[Duration; 
 pub(super) struct Gateway {
     process: Process,
     topology: Topology,
-    room: PathBuf,
-    /// Keep the directory when this goes: somebody will want to read the log.
-    keep: bool,
+    /// Configuration and log.
+    room: Room,
 }
 
 impl Gateway {
     /// Writes the configuration and starts `program`, or this very program, in the gateway's namespace.
-    pub(super) fn start(topology: &Topology, program: Option<&Path>) -> Result<Self, DemoError> {
-        let room = room();
-        let io = |e: std::io::Error| DemoError::Gateway(format!("cannot prepare {}: {e}", room.display()));
+    fn start(topology: &Topology, config: &str, program: Option<&Path>) -> Result<Self, DemoError> {
+        let room = Room::for_logs()?;
+        let io = |e: std::io::Error| DemoError::Gateway(format!("cannot prepare {}: {e}", room.path().display()));
         let program = program.map_or_else(std::env::current_exe, |path| Ok(path.to_path_buf())).map_err(io)?;
-        fs::create_dir_all(&room).map_err(io)?;
-        let config = room.join("gateway.toml");
-        fs::write(&config, topology.config_toml(METRICS_ADDRESS)).map_err(io)?;
-        let log = File::create(room.join("gateway.log")).map_err(io)?;
+        let path = room.path().join(CONFIG);
+        fs::write(&path, config).map_err(io)?;
+        let log = File::create(room.path().join(LOG)).map_err(io)?;
         let mut command = Command::new(&program);
-        command.arg("run").arg("--config").arg(&config).stdin(Stdio::null());
+        command.arg("run").arg("--config").arg(&path).stdin(Stdio::null());
         command.stdout(log.try_clone().map_err(io)?).stderr(log);
         // A process group of its own: Ctrl-C is for us to pass on, when the traffic has ended.
         command.process_group(0);
         let process = topology.gateway.spawn(command)?;
-        Ok(Self { process, topology: topology.clone(), room, keep: false })
+        Ok(Self { process, topology: topology.clone(), room })
     }
 
-    pub(super) fn id(&self) -> u32 {
-        self.process.id()
+    /// Starts it, and waits until it is ready.
+    pub(super) fn launch(
+        topology: &Topology,
+        config: &str,
+        options: &DemoOptions,
+        stop: &Stop,
+    ) -> Result<Self, DemoError> {
+        let mut gateway = Self::start(topology, config, options.gateway.as_deref())?;
+        say(format_args!("gateway configuration: {}", gateway.config().display()));
+        gateway.wait_until_ready(stop)?;
+        say(format_args!("gateway ready (process {} in {})", gateway.process.id(), topology.gateway.name()));
+        Ok(gateway)
     }
 
-    pub(super) fn config(&self) -> PathBuf {
-        self.room.join("gateway.toml")
+    fn config(&self) -> PathBuf {
+        self.room.path().join(CONFIG)
     }
 
     pub(super) fn log(&self) -> PathBuf {
-        self.room.join("gateway.log")
+        self.room.path().join(LOG)
     }
 
     /// The metrics as they are now.
@@ -132,7 +141,7 @@ impl Gateway {
     }
 
     /// Waits for `selvedge_ready 1`.
-    pub(super) fn wait_until_ready(&mut self, stop: &Stop) -> Result<(), DemoError> {
+    fn wait_until_ready(&mut self, stop: &Stop) -> Result<(), DemoError> {
         let deadline = Instant::now() + START;
         let mut last = String::new();
         while Instant::now() < deadline {
@@ -171,7 +180,7 @@ impl Gateway {
 
     /// Ends the gateway; the error is a sentence for the summary.
     pub(super) fn stop(&mut self) -> Result<(), String> {
-        self.keep = true;
+        self.room.keep = true;
         match self.process.stop(END) {
             Ok(status) if status.success() => Ok(()),
             Ok(status) => Err(format!("the gateway did not end cleanly on SIGTERM ({status})")),
@@ -181,12 +190,12 @@ impl Gateway {
 
     /// Nobody will want to read the log.
     pub(super) fn forget(&mut self) {
-        self.keep = false;
+        self.room.keep = false;
     }
 
     /// An error that ends with the last words of the log, and where the rest is.
-    fn blame(&mut self, what: &str) -> DemoError {
-        self.keep = true;
+    pub(super) fn blame(&mut self, what: &str) -> DemoError {
+        self.room.keep = true;
         let log = fs::read_to_string(self.log()).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         let mut text = what.to_string();
@@ -202,29 +211,6 @@ impl Gateway {
 impl Drop for Gateway {
     fn drop(&mut self) {
         let _ = self.process.stop(END);
-        if !self.keep {
-            let _ = fs::remove_dir_all(&self.room);
-        }
-    }
-}
-
-/// Removes configuration and log of this very process, whatever they would have told.
-pub(super) fn discard() {
-    let _ = fs::remove_dir_all(room());
-}
-
-fn room() -> PathBuf {
-    Path::new("/run").join(format!("{PREFIX}{}", std::process::id()))
-}
-
-/// Removes configurations and logs of demonstrations that are over.
-pub(super) fn sweep() {
-    for entry in fs::read_dir("/run").into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let pid = name.to_str().and_then(|name| name.strip_prefix(PREFIX)).and_then(|pid| pid.parse::<u32>().ok());
-        if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
-            let _ = fs::remove_dir_all(entry.path());
-        }
     }
 }
 

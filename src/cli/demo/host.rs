@@ -5,8 +5,8 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::process::geteuid;
 use rustix::thread::{CapabilitySet, capabilities};
 
-use super::DemoError;
-use crate::lab::{End, Lab, LabError, Vxlan};
+use super::{DemoError, MapSource};
+use crate::lab::{End, EtcdServer, Lab, LabError, Vxlan};
 use crate::wire::addr::{Mac, Vni};
 
 /// EOPNOTSUPP, as the kernel answers a request for a kind of link it does not know.
@@ -32,6 +32,21 @@ pub(super) fn check() -> Result<(), DemoError> {
         return lacking("this kernel has no AF_XDP (CONFIG_XDP_SOCKETS)");
     }
     try_links()
+}
+
+/// Looks for what a source of the map needs besides.
+pub(super) fn check_source(source: MapSource) -> Result<(), DemoError> {
+    match source {
+        MapSource::File => Ok(()),
+        MapSource::Etcd if !cfg!(feature = "etcd") => Err(DemoError::Host(
+            "this program was built without what `--source etcd` needs; build it with the feature `etcd`".into(),
+        )),
+        MapSource::Etcd if !EtcdServer::installed() => Err(DemoError::Host(
+            "`--source etcd` starts a real etcd, and there is none in PATH: install the Debian package etcd-server"
+                .into(),
+        )),
+        MapSource::Etcd => Ok(()),
+    }
 }
 
 /// Makes one link of every kind in a namespace of its own.

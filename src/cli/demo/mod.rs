@@ -3,11 +3,16 @@
 //! It builds the network of [`crate::lab::two_clusters`], starts the real gateway in it as a child process, sends
 //! every kind of traffic over every journey, shows what happens, and judges it. Whatever ends it, success, failure,
 //! a panic or Ctrl-C, it removes what it made.
+//!
+//! Where the gateway learns the map from is the [`MapSource`]: its own file, or a server that the clusters keep it in.
 
+#[cfg(feature = "etcd")]
+mod etcd;
 mod gateway;
 mod host;
 mod journeys;
 mod live;
+mod room;
 mod summary;
 mod view;
 
@@ -17,7 +22,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::stop::Stop;
-use crate::lab::{Lab, LabError, two_clusters};
+use crate::lab::scrape::Samples;
+use crate::lab::{Lab, LabError, METRICS_ADDRESS, two_clusters};
 use gateway::Gateway;
 use journeys::Journey;
 
@@ -28,10 +34,24 @@ const ECHOES: u32 = 10;
 /// Bytes a TCP transfer.
 const TCP_BYTES: u64 = 64 << 20;
 
+/// Where the gateway learns from which pods are where.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum MapSource {
+    /// The gateway's config file; nodes are told of the gateway by hand
+    #[default]
+    File,
+    /// flannel's keys in a real etcd, in which the gateway also registers itself; nodes come, move and go, and etcd is
+    /// killed and comes back
+    Etcd,
+}
+
 /// What the demonstration may be asked for.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub struct DemoOptions {
-    /// Seconds of UDP load
+    /// Where the gateway learns from which pods are where
+    #[arg(long, value_enum, default_value_t = MapSource::File, value_name = "SOURCE")]
+    pub source: MapSource,
+    /// Seconds of UDP load; with --source etcd at least as long as all that happens takes
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
     pub seconds: u64,
     /// UDP packets a second on each of the four journeys
@@ -47,7 +67,7 @@ pub struct DemoOptions {
 
 impl Default for DemoOptions {
     fn default() -> Self {
-        Self { seconds: 10, rate: 2500, plain: false, gateway: None }
+        Self { source: MapSource::File, seconds: 10, rate: 2500, plain: false, gateway: None }
     }
 }
 
@@ -99,12 +119,13 @@ impl Stop {
 /// See [`DemoError`]. By the time it returns, everything it made is gone; after a failure of the gateway its
 /// configuration and log stay, and the error says where.
 pub fn run(options: DemoOptions) -> Result<(), DemoError> {
+    host::check_source(options.source)?;
     host::check()?;
     let stop = Stop::on_signals().map_err(|e| DemoError::Host(format!("cannot listen for signals: {e}")))?;
     let outcome = perform(&options, &stop);
     // An error met on the way out is the interruption's doing.
     if stop.asked() {
-        gateway::discard();
+        room::discard();
         return Err(DemoError::Interrupted);
     }
     outcome
@@ -112,27 +133,44 @@ pub fn run(options: DemoOptions) -> Result<(), DemoError> {
 
 fn perform(options: &DemoOptions, stop: &Stop) -> Result<(), DemoError> {
     let swept = Lab::sweep(TAG)?;
-    gateway::sweep();
+    room::sweep();
     if !swept.is_empty() {
         say(format_args!("removed {} namespaces an earlier demonstration left behind", swept.len()));
     }
     let lab = Lab::new(TAG)?;
     say(format_args!("building two clusters, a native network and a gateway's place: {}-*", lab.instance()));
-    let topology = two_clusters(&lab)?;
+    match options.source {
+        MapSource::File => from_file(&lab, options, stop),
+        #[cfg(feature = "etcd")]
+        MapSource::Etcd => etcd::perform(&lab, options, stop),
+        #[cfg(not(feature = "etcd"))]
+        MapSource::Etcd => host::check_source(options.source),
+    }
+}
+
+/// All is said in the gateway's file, and to the nodes by hand.
+fn from_file(lab: &Lab, options: &DemoOptions, stop: &Stop) -> Result<(), DemoError> {
+    let topology = two_clusters(lab)?;
     stop.check()?;
-    let mut gateway = Gateway::start(&topology, options.gateway.as_deref())?;
-    say(format_args!("gateway configuration: {}", gateway.config().display()));
-    gateway.wait_until_ready(stop)?;
-    say(format_args!("gateway ready (process {} in {})", gateway.id(), topology.gateway.name()));
+    let config = topology.config_toml(METRICS_ADDRESS);
+    let mut gateway = Gateway::launch(&topology, &config, options, stop)?;
     let mut journeys = journeys::all(&topology);
     one_by_one(&mut journeys, &mut gateway, stop)?;
     let before = live::run(&mut journeys, &mut gateway, options, stop)?;
-    let samples = gateway.settled();
-    let mut failures = summary::failures(&journeys, samples.as_ref());
+    let mut failures = judge(&journeys, &gateway, &before);
     failures.extend(gateway.stop().err());
-    let text =
-        summary::table(&journeys) + &samples.as_ref().map(|now| summary::account(now, &before)).unwrap_or_default();
-    say(format_args!("\n{text}"));
+    verdict(gateway, failures)
+}
+
+/// Prints the last page, and returns every expectation that was not met. `before` are the metrics before the load.
+fn judge(journeys: &[Journey], gateway: &Gateway, before: &Samples) -> Vec<String> {
+    let samples = gateway.settled();
+    let account = samples.as_ref().map(|now| summary::account(now, before)).unwrap_or_default();
+    say(format_args!("\n{}{account}", summary::table(journeys)));
+    summary::failures(journeys, samples.as_ref())
+}
+
+fn verdict(mut gateway: Gateway, mut failures: Vec<String>) -> Result<(), DemoError> {
     if failures.is_empty() {
         gateway.forget();
         say(format_args!("all journeys carried everything they were given"));

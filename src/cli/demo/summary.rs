@@ -11,7 +11,7 @@ use crate::lab::scrape::Samples;
 
 /// The part of a UDP load that may be lost. The sender does not care whether the machine keeps up, and a machine
 /// that runs both ends of every tunnel has moments when it does not.
-const TOLERATED_LOSS: f64 = 0.01;
+pub(super) const TOLERATED_LOSS: f64 = 0.01;
 
 /// One journey's echoes and transfer, as they come in.
 pub(super) fn line(journey: &Journey) -> String {

@@ -14,6 +14,8 @@ use crate::lab::traffic::LoadCounts;
 
 /// Seconds of history kept for the curve.
 const HISTORY: usize = 600;
+/// News on the screen at a time.
+const NEWS: usize = 5;
 
 /// One journey under load.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +25,8 @@ pub(super) struct Lane {
     pub(super) counts: LoadCounts,
     /// Packets received in the last second.
     pub(super) pps: u64,
+    /// Its far end comes and goes: what does not arrive is no loss.
+    pub(super) guest: bool,
 }
 
 /// Everything the view shows.
@@ -35,6 +39,8 @@ pub(super) struct View {
     pub(super) history: Vec<u64>,
     pub(super) drops: BTreeMap<String, f64>,
     pub(super) latency: Option<[Duration; 4]>,
+    /// What has happened, the last at the end.
+    pub(super) news: Vec<String>,
 }
 
 impl View {
@@ -56,7 +62,8 @@ impl View {
         for lane in &self.lanes {
             text.push_str(&format!("  {} {} pps", lane.label, lane.pps));
         }
-        text.push_str(&format!("  lost {}", self.lanes.iter().map(|lane| lane.counts.lost).sum::<u64>()));
+        let lost = self.lanes.iter().filter(|lane| !lane.guest).map(|lane| lane.counts.lost).sum::<u64>();
+        text.push_str(&format!("  lost {lost}"));
         let drops: Vec<String> = self.drops.iter().map(|(reason, count)| format!("{reason}={count}")).collect();
         text.push_str(&format!("  drops {}", if drops.is_empty() { "none".into() } else { drops.join(",") }));
         if let Some([p50, p99, p999, max]) = self.latency.map(|all| all.map(human)) {
@@ -68,17 +75,20 @@ impl View {
     /// Draws the view.
     pub(super) fn draw(&self, frame: &mut Frame<'_>) {
         let lanes = self.lanes.len() as u16 + 3;
-        let [top, table, curve, bottom, keys] = Layout::vertical([
+        let news = self.news.len().min(NEWS) as u16;
+        let [top, table, events, curve, bottom, keys] = Layout::vertical([
             Constraint::Length(3),
             Constraint::Length(lanes),
-            Constraint::Min(3),
-            Constraint::Length(8),
+            Constraint::Length(if news > 0 { news + 2 } else { 0 }),
+            Constraint::Min(if news > 0 { 0 } else { 3 }), // what happens is worth more than the curve
+            Constraint::Length(if news > 0 { 6 } else { 8 }),
             Constraint::Length(1),
         ])
         .areas(frame.area());
         let [drops, latency] = Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]).areas(bottom);
         self.draw_progress(frame, top);
         self.draw_lanes(frame, table);
+        self.draw_news(frame, events);
         let title = format!(" packets per second, all journeys: {} ", self.history.last().unwrap_or(&0));
         let visible = self.history.len().saturating_sub(curve.width.saturating_sub(2).into());
         let sparkline = Sparkline::default().block(Block::bordered().title(title));
@@ -106,13 +116,20 @@ impl View {
                 lane.pps.to_string(),
                 c.sent.to_string(),
                 c.received.to_string(),
-                c.lost.to_string(),
+                if lane.guest { "—".into() } else { c.lost.to_string() },
                 p99,
             ])
         });
         let widths = [8, 16, 10, 10, 10, 8, 11].map(Constraint::Length);
         let head = Row::new(["journey", "way", "pps", "sent", "received", "on way", "one-way p99"]).bold();
         frame.render_widget(Table::new(rows, widths).header(head).block(Block::bordered()), area);
+    }
+
+    fn draw_news(&self, frame: &mut Frame<'_>, area: Rect) {
+        let lines: Vec<Line<'_>> = self.news.iter().rev().take(NEWS).rev().map(|line| line.as_str().into()).collect();
+        if !lines.is_empty() {
+            frame.render_widget(Paragraph::new(lines).block(Block::bordered().title(" what happens ")), area);
+        }
     }
 
     fn draw_drops(&self, frame: &mut Frame<'_>, area: Rect) {
@@ -187,14 +204,29 @@ pub(super) mod tests {
         {
             assert!(text.contains(words), "{words} is missing:\n{text}");
         }
+        assert!(!text.contains("what happens"), "{text}");
         let text = screen(&View { total: Duration::from_secs(1), ..View::default() }, 100, 32);
         assert!(text.contains("none") && text.contains("not measured yet"), "{text}");
+    }
+
+    #[test]
+    fn of_what_happens_the_last_is_seen_and_a_guest_loses_nothing() {
+        let mut view = view();
+        view.lanes[1].guest = true;
+        view.news = (1..=9).map(|n| format!("event {n}.")).collect();
+        let text = screen(&view, 100, 28);
+        for words in ["what happens", "event 5.", "event 9.", "max    2.0 ms", "—"] {
+            assert!(text.contains(words), "{words} is missing:\n{text}");
+        }
+        assert!(!text.contains("event 4."), "{text}");
+        assert!(view.line().contains("  lost 1  "), "{}", view.line());
     }
 
     #[test]
     fn no_size_of_terminal_is_a_panic() {
         for (width, height) in [(1, 1), (20, 5), (300, 3), (3, 100), (80, 24)] {
             screen(&view(), width, height);
+            screen(&View { news: vec!["something".into(); 7], ..view() }, width, height);
         }
     }
 

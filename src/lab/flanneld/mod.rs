@@ -3,6 +3,8 @@
 
 #[cfg(feature = "etcd")]
 mod etcd;
+#[cfg(feature = "etcd")]
+mod registry;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,6 +17,9 @@ use rustix::io::Errno;
 use super::nodes::{Remote, program};
 use super::{Cluster, LabError, Namespace, Node};
 use crate::wire::{Mac, Prefix};
+
+#[cfg(feature = "etcd")]
+pub use registry::FlannelRegistry;
 
 /// Between two looks at whether it is to end, and before a server that failed is asked again.
 pub const PAUSE: Duration = Duration::from_millis(50);
