@@ -102,7 +102,9 @@ reasons! {
     TtlExpired = "ttl_expired",
     /// No route to the destination.
     NoRoute = "no_route",
-    /// The route leads back to the peer that sent the packet.
+    /// The route to the destination is not among those that the side the packet came from imports.
+    NotImported = "not_imported",
+    /// The route leads back to the peer that sent the packet, or to a prefix that it has with others.
     BackToSender = "back_to_sender",
     /// The next hop's MAC address is not known yet or the neighbour does not answer.
     NoNeighbour = "no_neighbour",

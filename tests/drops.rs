@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use selvedge::drops::DropReason as R;
 use selvedge::path::{Limiter, Tick};
 use selvedge::port::MemRings;
-use selvedge::tables::PortId;
+use selvedge::tables::{Imports, PortId, Rules};
 use selvedge::wire::vlan::Tag;
 use selvedge::wire::{VlanTags, eth};
 use support::frames::{Ip, Vxlan};
@@ -108,11 +108,27 @@ fn every_drop_reason_has_a_case() {
         assert_eq!(g.receive(port, &[&frame]).reason(), reason, "{}", reason.sentence());
         seen.insert(reason, ());
     }
-    for reason in [ttl_expired(), no_headroom(), no_frame(), tx_ring_full(), zero_checksum(), vlan_tags()] {
+    for reason in
+        [ttl_expired(), no_headroom(), no_frame(), not_imported(), tx_ring_full(), zero_checksum(), vlan_tags()]
+    {
         seen.insert(reason, ());
     }
     let missing: Vec<_> = R::ALL.into_iter().filter(|r| !seen.contains_key(r)).collect();
     assert!(missing.is_empty(), "no case provokes {missing:?}");
+}
+
+/// There is a route, which is not for everybody.
+fn not_imported() -> R {
+    let mut g = Gateway::new();
+    g.tables.set_imports(&[Imports::All, Imports::Only(Rules { natives: true, ..Rules::default() })]);
+    g.publish();
+    let native = from_blue(&Ip::udp(BLUE_POD, NATIVE, (1, 2), b"imported"));
+    assert_eq!(g.receive(UNDERLAY, &[&native.frame()]).only().0, ACCESS);
+    let elsewhere = plain(&Ip::udp(NATIVE, GREEN_POD, (1, 2), b"from the access side"));
+    assert_eq!(g.receive(ACCESS, &[&elsewhere]).only().0, UNDERLAY);
+    let (port, frame) = inner(|_| ());
+    assert_eq!(g.receive(port, &[&frame]).reason(), R::NotImported);
+    g.receive(port, &[&frame]).reason()
 }
 
 /// Over IPv6, and agreed upon with nobody.

@@ -9,10 +9,10 @@ mod support;
 
 use dice::{Dice, number};
 use selvedge::path::{Memory, Path, Tick, Verdict};
-use selvedge::tables::{Action, Fit, FlowCache, PeerId, PortId};
+use selvedge::tables::{Action, Fit, FlowCache, PeerId, PortId, TablesWriter};
 use selvedge::wire::{Packet, Prefix, Span};
 use std::net::Ipv4Addr;
-use support::frames::{Ip, arp_request, ethernet};
+use support::frames::{Ip, Vxlan, arp_request, ethernet};
 use support::frames6::Ip6;
 use support::six::*;
 use support::*;
@@ -70,7 +70,51 @@ fn seeds() -> Vec<(PortId, Vec<u8>)> {
     partial.unfinish(6);
     seeds.push((ACCESS, plain(&partial)));
     seeds.extend(seeds_6());
+    seeds.extend(shared_seeds());
     seeds
+}
+
+/// From and to what several have.
+fn shared_seeds() -> Vec<(PortId, Vec<u8>)> {
+    let from_node_2 = |ip: &Ip| {
+        let blue = from_blue(ip);
+        Vxlan { outer: Ip::new(BLUE_NODE_2.0, BLUE_VTEP, 17, vec![]), ..blue }.frame()
+    };
+    let mut seeds = Vec::new();
+    for ports in [(1, 2), (3, 4), (5, 6), (7, 8)] {
+        let udp = |from, to| Ip::udp(from, to, ports, b"payload");
+        seeds.push((ACCESS, plain(&udp(NATIVE, SHARED_POD))));
+        seeds.push((ACCESS, plain(&Ip::tcp(SHARED_NATIVE, SHARED_POD, ports, b"payload"))));
+        seeds.push((UNDERLAY, from_node_2(&udp(BLUE_POD_2, SHARED_POD))));
+        seeds.push((UNDERLAY, from_blue(&udp(SHARED_POD, SHARED_NATIVE)).frame_with_checksum()));
+    }
+    let mut partial = Ip::udp(NATIVE, SHARED_POD, (1, 2), b"payload");
+    partial.unfinish(6);
+    let free = Ip { flags_offset: 0, ..Ip::udp(NATIVE, SHARED_POD, (1, 2), &[7; 1423]) };
+    let old = Ip { ttl: 1, ..Ip::udp(NATIVE, SHARED_POD, (1, 2), b"old") };
+    let spoofed = Ip::udp(SHARED_POD, NATIVE, (1, 2), b"not from here");
+    for ip in [&partial, &free, &old, &spoofed, &Ip::syn(NATIVE, SHARED_POD, 1460, false)] {
+        seeds.push((ACCESS, plain(ip)));
+    }
+    // to what not everybody may reach
+    let barred = [10, 246, 1, 6];
+    for ip in [Ip::udp(NATIVE, barred, (1, 2), b"barred"), Ip::udp(barred, BLUE_POD, (1, 2), b"not from here")] {
+        seeds.push((ACCESS, plain(&ip)));
+    }
+    seeds.push((UNDERLAY, from_blue(&Ip::udp(BLUE_POD, barred, (1, 2), b"barred")).frame()));
+    // back to one of those who have it, and from one who has not
+    for ip in [&Ip::udp(BLUE_POD, SHARED_POD, (1, 2), b"back"), &Ip::tcp(SHARED_POD, GREEN_POD, (1, 2), b"on")] {
+        seeds.extend([(UNDERLAY, from_blue(ip).frame()), (UNDERLAY, from_node_2(ip))]);
+    }
+    seeds
+}
+
+/// All that the seeds are about.
+fn shared_tables(fit: Fit) -> TablesWriter {
+    let mut tables = fitted_tables(false, true, fit);
+    share(&mut tables);
+    tables.set_imports(&borders());
+    tables
 }
 
 /// The same where IPv6 is inside, outside or both.
@@ -126,7 +170,7 @@ fn mutated_packets_neither_panic_nor_unbalance() {
     let packets = number("SELVEDGE_FUZZ_PACKETS", if cfg!(debug_assertions) { 500_000 } else { 10_000_000 });
     let seed = number("SELVEDGE_FUZZ_SEED", 0x5e1f_ed6e);
     println!("{packets} packets from seed {seed}");
-    let (mut g, mut dice, seeds) = (gateway_6(), Dice(seed), seeds());
+    let (mut g, mut dice, seeds) = (Gateway::with(shared_tables(Fit::default()), rings()), Dice(seed), seeds());
     for port in [UNDERLAY, ACCESS] {
         g.worker.wire(port).1.count_only();
     }
@@ -239,7 +283,7 @@ fn the_fast_path_decides_as_the_careful_one() {
     let packets = number("SELVEDGE_FUZZ_PACKETS", if cfg!(debug_assertions) { 300_000 } else { 10_000_000 });
     let seed = number("SELVEDGE_FUZZ_SEED", 0x5e1f_ed6e);
     // the same but for what SYN segments and packets that are too big become
-    let tables = [Fit::default(), FIT].map(|fit| fitted_tables(false, true, fit).publish());
+    let tables = [Fit::default(), FIT].map(|fit| shared_tables(fit).publish());
     let (mut dice, seeds) = (Dice(seed), seeds());
     let memory = || Memory::new(FlowCache::new(4096, settings().hasher));
     let (mut quick, mut careful) = (memory(), memory());
@@ -267,7 +311,7 @@ fn the_fast_path_decides_as_the_careful_one() {
 fn a_burst_is_decided_as_its_frames_one_by_one() {
     let packets = number("SELVEDGE_FUZZ_PACKETS", if cfg!(debug_assertions) { 100_000 } else { 5_000_000 });
     let seed = number("SELVEDGE_FUZZ_SEED", 0x5e1f_ed6e);
-    let (mut writer, mut dice, seeds) = (fitted_tables(false, true, FIT), Dice(seed), seeds());
+    let (mut writer, mut dice, seeds) = (shared_tables(FIT), Dice(seed), seeds());
     for n in 0..50_000u32 {
         let elsewhere = Prefix::host(Ipv4Addr::from_bits(100 << 24 | n).into());
         writer.set_route(elsewhere, Action::Encap(PeerId(n % 4)));

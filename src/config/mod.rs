@@ -13,10 +13,12 @@ mod plan_overlays;
 mod plan_vlan;
 pub mod probe;
 mod raw;
+mod raw_imports;
 mod raw_sources;
 mod reader;
 mod suggest;
 mod validate;
+mod validate_imports;
 mod validate_routes;
 mod validate_sources;
 
@@ -37,7 +39,7 @@ pub use plan::{Attach, Finding, Plan, PortPlan, Severity};
 use crate::control::Route;
 use crate::control::learnt::Rules;
 use crate::control::source::Kind;
-use crate::tables::Overlay;
+use crate::tables::{Imports, Overlay};
 use crate::wire::{Mtu, Prefix};
 
 /// A validated configuration: nothing in it contradicts the rest of it. Whether this host can do it, [`Plan`] says.
@@ -49,6 +51,8 @@ pub struct Config {
     pub overlays: Vec<Overlay>,
     /// The map: overlay and native routes of the file.
     pub routes: Vec<Route>,
+    /// What may be reached: by the access side, then by each overlay.
+    pub imports: Vec<Imports>,
     /// Where the map is learnt from besides.
     pub sources: Vec<SourceConfig>,
     /// Where what was learnt is kept for the next start.

@@ -8,6 +8,7 @@ use core::ops::Range;
 use std::path::PathBuf;
 
 use super::kinds;
+use super::raw_imports::{RawImports, imports};
 use super::raw_sources::{RawSource, source};
 use super::reader::{At, Field, Section};
 use super::{Cores, Poll, Role, Switch, WorkerConfig, XdpConfig, XdpMode};
@@ -40,6 +41,8 @@ pub(super) struct Raw {
     pub(super) overlays: Vec<RawOverlay>,
     pub(super) peers: Vec<RawPeer>,
     pub(super) natives: Vec<RawNative>,
+    /// What all access ports together may reach.
+    pub(super) access_imports: RawImports,
     pub(super) sources: Vec<RawSource>,
     pub(super) state: Option<PathBuf>,
 }
@@ -79,6 +82,8 @@ pub(super) struct RawOverlay {
     pub(super) fit: Option<Fit>,
     pub(super) gbp: Option<At<bool>>,
     pub(super) zero_checksum: Field<bool>,
+    /// What may be reached from there.
+    pub(super) imports: RawImports,
 }
 
 /// One `[[peer]]`.
@@ -127,6 +132,7 @@ pub(super) fn file(s: &mut Section<'_, '_>) -> Raw {
         overlays: s.rows("overlay", overlay),
         peers: s.rows("peer", peer),
         natives: s.rows("native", native),
+        access_imports: s.table("access", imports),
         sources: s.rows("source", source),
         state: s.table("state", state),
     }
@@ -266,6 +272,7 @@ fn overlay(s: &mut Section<'_, '_>) -> RawOverlay {
         fit: fit(s),
         gbp: s.or("gbp", false, kinds::boolean),
         zero_checksum: s.optional("zero_checksum", kinds::boolean),
+        imports: imports(s),
     }
 }
 

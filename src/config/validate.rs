@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use super::errors::Problems;
 use super::raw::{Raw, RawMemory, RawOverlay, RawPort};
 use super::reader::{At, Field, Place, labelled};
+use super::validate_imports::imports;
 use super::validate_routes::routes;
 use super::validate_sources::sources;
 use super::{Config, MemoryConfig, PortConfig, Role};
@@ -24,6 +25,7 @@ pub(super) fn validate(raw: Raw, span: &Range<usize>, problems: &mut Problems) -
     check_overlays(&raw.overlays, span, problems);
     check_frames(&raw.memory, raw.burst, raw.ports.len(), problems);
     let routes = routes(&raw, problems);
+    let imports = imports(&raw, problems);
     let sources = sources(&raw, problems);
     if !problems.is_empty() {
         return None;
@@ -32,6 +34,7 @@ pub(super) fn validate(raw: Raw, span: &Range<usize>, problems: &mut Problems) -
         ports: raw.ports.into_iter().map(port).collect::<Option<_>>()?,
         overlays: raw.overlays.into_iter().map(overlay).collect::<Option<_>>()?,
         routes,
+        imports,
         sources,
         state: raw.state?,
         workers: raw.workers?,

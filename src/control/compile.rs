@@ -1,5 +1,7 @@
 //! From targets and next hops to table rows: everything that can be worked out before a packet comes.
 
+mod groups;
+
 use core::net::{IpAddr, Ipv4Addr};
 use std::collections::HashMap;
 
@@ -7,11 +9,13 @@ use super::keeper::{Hop, HopKey, HopState, Unready};
 use super::rib::Outcome;
 use super::{Target, Targets};
 use crate::tables::{
-    Action, Dscp, HopId, NextHop, OuterHeader, Overlay, OverlayId, Peer, PeerId, PortId, TablesWriter, Way,
+    Action, Dscp, Group, GroupId, HopId, Member, NextHop, OuterHeader, Overlay, OverlayId, Peer, PeerId, PortId,
+    TablesWriter, Way,
 };
 use crate::wire::outer::Ends;
 use crate::wire::vxlan::{OVERHEAD_V4, OVERHEAD_V6};
 use crate::wire::{Ethernet, Mac, OuterV4, OuterV6, Prefix, ecn};
+use groups::{Groups, identity};
 
 /// A port, as far as tables depend on it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,7 +28,7 @@ pub struct PortLink {
     pub underlay: bool,
 }
 
-/// A row of the tables in the making: targets that share it, and its number.
+/// A row of the tables in the making: its number, and the routes and groups that need it.
 #[derive(Debug)]
 struct Row {
     id: u32,
@@ -57,6 +61,7 @@ pub struct Compiler {
     ports: Vec<PortLink>,
     overlays: Vec<Overlay>,
     rows: Map<Target, Row>,
+    groups: Groups,
     /// Targets by the next hop they need.
     waiting: Map<HopKey, Vec<Target>>,
     peer_numbers: Numbers,
@@ -76,6 +81,7 @@ impl Compiler {
             ports,
             overlays,
             rows: Map::default(),
+            groups: Groups::default(),
             waiting: Map::default(),
             peer_numbers: Numbers::default(),
             hop_numbers: Numbers::default(),
@@ -105,19 +111,23 @@ impl Compiler {
 
     /// Follows a change of the RIB. `state` answers for next hops.
     pub fn follow(&mut self, outcome: &Outcome, state: &dyn Fn(&HopKey) -> HopState) {
-        // one of several must do as long as the tables know no more
-        let first = |targets: &Targets| targets.all().first().copied();
-        match outcome.after.as_ref().and_then(first) {
-            Some(target) => {
-                let action = self.acquire(target, state);
-                self.writer.set_route(outcome.prefix, action);
+        let Outcome { prefix, before, after } = outcome;
+        if let (Some(before), Some(after)) = (before, after)
+            && self.regroup(before, after, state)
+        {
+            return;
+        }
+        match after {
+            Some(targets) => {
+                let action = self.acquire(targets, state);
+                self.writer.set_route(*prefix, action);
             }
             // the gateway's own address is no route of the RIB and stays
-            None if self.is_own(&outcome.prefix) => self.writer.set_route(outcome.prefix, Action::Local),
-            None => self.writer.remove_route(&outcome.prefix),
+            None if self.is_own(prefix) => self.writer.set_route(*prefix, Action::Local),
+            None => self.writer.remove_route(prefix),
         }
-        if let Some(target) = outcome.before.as_ref().and_then(first) {
-            self.release(target);
+        if let Some(targets) = before {
+            self.release(targets);
         }
     }
 
@@ -154,7 +164,53 @@ impl Compiler {
         self.overlays.iter().any(|o| o.addresses.iter().any(|a| Prefix::host(a) == *prefix))
     }
 
-    fn acquire(&mut self, target: Target, state: &dyn Fn(&HopKey) -> HopState) -> Action {
+    fn acquire(&mut self, targets: &Targets, state: &dyn Fn(&HopKey) -> HopState) -> Action {
+        if let [target] = targets.all() {
+            return self.acquire_row(*target, state);
+        }
+        let shared = self.groups.share(targets);
+        let id = shared.unwrap_or_else(|| {
+            targets.all().iter().for_each(|target| _ = self.acquire_row(*target, state));
+            let id = self.groups.add(targets);
+            self.write_group(targets);
+            id
+        });
+        Action::Group(GroupId(id))
+    }
+
+    fn release(&mut self, targets: &Targets) {
+        if let [target] = targets.all() {
+            return self.release_row(*target);
+        }
+        if let Some(id) = self.groups.release(targets) {
+            self.writer.set_group(GroupId(id), None);
+            targets.all().iter().for_each(|target| self.release_row(*target));
+        }
+    }
+
+    /// Lets members come and go where nothing else has the group: its row changes, and no route.
+    fn regroup(&mut self, before: &Targets, after: &Targets, state: &dyn Fn(&HopKey) -> HopState) -> bool {
+        if after.all().len() < 2 || !self.groups.rename(before, after) {
+            return false;
+        }
+        after.all().iter().for_each(|target| _ = self.acquire_row(*target, state));
+        self.write_group(after);
+        before.all().iter().for_each(|target| self.release_row(*target));
+        true
+    }
+
+    /// Writes the row of a group as far as its members' rows are written.
+    fn write_group(&mut self, targets: &Targets) {
+        let Some(id) = self.groups.row(targets) else { return };
+        let member = |target: &Target| {
+            let action = action(target, self.rows.get(target)?.id);
+            Some(Member { action, identity: identity(target), ready: self.writer.is_ready(action) })
+        };
+        let members: Vec<Member> = targets.all().iter().filter_map(member).collect();
+        self.writer.set_group(GroupId(id), Some(Group::new(&members)));
+    }
+
+    fn acquire_row(&mut self, target: Target, state: &dyn Fn(&HopKey) -> HopState) -> Action {
         if let Some(row) = self.rows.get_mut(&target) {
             row.routes += 1;
             return action(&target, row.id);
@@ -170,7 +226,7 @@ impl Compiler {
         action(&target, id)
     }
 
-    fn release(&mut self, target: Target) {
+    fn release_row(&mut self, target: Target) {
         let Some(row) = self.rows.get_mut(&target) else { return };
         row.routes -= 1;
         if row.routes > 0 {
@@ -201,8 +257,15 @@ impl Compiler {
         self.overlays.get(usize::from(id.0))
     }
 
-    /// Writes the row of a target as far as its next hop is known.
+    /// Writes the row of a target as far as its next hop is known, and those of the groups that it is in.
     fn write(&mut self, target: Target, state: &HopState) {
+        self.write_row(target, state);
+        for group in self.groups.of(&target).to_vec() {
+            self.write_group(&group);
+        }
+    }
+
+    fn write_row(&mut self, target: Target, state: &HopState) {
         let Some(id) = self.rows.get(&target).map(|r| r.id) else { return };
         let hop = state.as_ref().ok();
         match target {
@@ -402,6 +465,46 @@ mod tests {
         }
         let t = tables(&mut c);
         assert_eq!((t.peers().count(), t.hops().count(), c.wanted().count(), c.rows.len()), (0, 0, 0, 0));
+    }
+
+    #[test]
+    fn a_group_lives_as_long_as_a_route_needs_it_and_so_do_its_members() {
+        let mut c = compiler(&[blue(), green()]);
+        let state = |key: &HopKey| match key {
+            HopKey::Routed { .. } => hop(5, 1),
+            HopKey::Attached { ifindex, .. } => hop(*ifindex, 2),
+        };
+        let any_of = |targets: &[Target]| Targets::of(targets.iter().copied());
+        let follow = |c: &mut Compiler, prefix: &str, before: &Option<Targets>, after: &Option<Targets>| {
+            let outcome = Outcome { prefix: prefix.parse().unwrap(), before: before.clone(), after: after.clone() };
+            c.follow(&outcome, &state);
+            tables(c)
+        };
+        let (two, other, one) = (
+            any_of(&[node(0, 11, 1), node(0, 12, 2)]),
+            any_of(&[node(0, 12, 2), node(0, 13, 3)]),
+            any_of(&[node(0, 11, 1)]),
+        );
+        let mixed = any_of(&[node(0, 12, 2), node(1, 21, 3)]);
+        follow(&mut c, "10.244.1.0/24", &None, &two);
+        let t = follow(&mut c, "10.244.2.0/24", &None, &two);
+        assert_eq!((at(&t, [10, 244, 1, 1]), t.peers().count()), (Some(Action::Group(GroupId(0))), 2));
+        assert_eq!(at(&t, [10, 244, 1, 1]), at(&t, [10, 244, 2, 1]));
+        let t = follow(&mut c, "10.244.1.0/24", &two, &other);
+        assert_eq!((at(&t, [10, 244, 1, 1]), t.peers().count()), (Some(Action::Group(GroupId(1))), 3));
+        let t = follow(&mut c, "10.244.2.0/24", &two, &other);
+        assert_eq!((at(&t, [10, 244, 2, 1]), t.peers().count()), (Some(Action::Group(GroupId(1))), 2), "it is shared");
+        follow(&mut c, "10.244.1.0/24", &other, &one);
+        let t = follow(&mut c, "10.244.2.0/24", &other, &mixed);
+        assert_eq!(
+            at(&t, [10, 244, 2, 1]),
+            Some(Action::Group(GroupId(0))),
+            "what may be reached from where is another"
+        );
+        assert_eq!(t.ways(&at(&t, [10, 244, 2, 1]).into()).len(), 2);
+        follow(&mut c, "10.244.1.0/24", &one, &None);
+        let t = follow(&mut c, "10.244.2.0/24", &mixed, &None);
+        assert_eq!((t.peers().count(), c.wanted().count(), c.rows.len(), c.groups.is_empty()), (0, 0, 0, true));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::rib::{Outcome, Preference, Rib};
 use super::source::file::{self, FILE};
 use super::source::{Event, News, Object, SourceId};
 use crate::tables::handover::Publisher;
-use crate::tables::{Addresses, Overlay, PortFacts, TablesWriter};
+use crate::tables::{Addresses, Imports, Overlay, PortFacts, TablesWriter};
 use crate::wire::Mtu;
 use crate::wire::quote::{TooBig, Unreadable};
 
@@ -59,6 +59,7 @@ pub struct Engine {
     rib: Rib,
     learnt: Learnt,
     compiler: Compiler,
+    imports: Vec<Imports>,
     paths: PathMtus,
     voice: Voice,
     publisher: Publisher,
@@ -99,6 +100,7 @@ impl Engine {
             rib: empty_rib(),
             learnt: Learnt::default(),
             compiler,
+            imports: Vec::new(),
             paths: PathMtus::new(Lifetimes::of_kernel()),
             voice: Voice::default(),
             publisher,
@@ -200,6 +202,15 @@ impl Engine {
     /// The map in force, sorted by prefix.
     pub fn routes(&self) -> impl Iterator<Item = Route> + '_ {
         self.rib.routes()
+    }
+
+    /// Says what the access side, then what each overlay may reach, for the map that is [loaded](Self::load) next: it comes
+    /// in force together with that.
+    pub fn set_imports(&mut self, imports: &[Imports]) {
+        if self.imports != imports {
+            self.imports = imports.to_vec();
+            self.compiler.writer().set_imports(imports);
+        }
     }
 
     /// Waits until the kernel has something new to say. Cancel-safe.
@@ -339,6 +350,7 @@ impl Engine {
             core::mem::replace(&mut self.compiler, Compiler::new(TablesWriter::new(vec![], vec![]), vec![], vec![]));
         let mut writer = old.into_reset_writer(overlays.to_vec());
         writer.set_ports(self.port_facts());
+        writer.set_imports(&self.imports);
         self.compiler = Compiler::new(writer, overlays.to_vec(), self.links());
         self.rib = empty_rib();
     }

@@ -22,9 +22,10 @@ pub(super) fn explain(address: IpAddr, rib: &Rib, learnt: &Learnt, overlays: &[O
         let all = core::iter::once(said.in_force).chain(said.behind.iter().copied());
         for (rank, candidate) in all.enumerate() {
             let why = match (decided, rank) {
+                _ if !said.has_in_force(candidate) => "a better source has this prefix",
+                (true, _) => "a longer prefix decides",
                 (false, 0) => "decides",
-                (true, 0) => "a longer prefix decides",
-                _ => "a better source has this prefix",
+                (false, _) => "decides, too: flows are spread over equal ways",
             };
             let who = Who { learnt, prefix: &said.prefix, candidate };
             let ways = Ways { candidate, overlays };

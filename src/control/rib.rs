@@ -14,7 +14,7 @@ use crate::wire::Prefix;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Preference(pub u8);
 
-/// What one source says of a prefix. The least is in force.
+/// What one source says of a prefix. The least is in force, together with all that are believed as much.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Candidate {
     /// How much the source is believed.
@@ -32,8 +32,15 @@ pub struct Said<'r> {
     pub prefix: Prefix,
     /// What counts.
     pub in_force: &'r Candidate,
-    /// What would count without it, the next to follow first.
+    /// What counts beside it, if it is believed as much, or would count without it; the next to follow first.
     pub behind: Vec<&'r Candidate>,
+}
+
+impl Said<'_> {
+    /// Are a candidate's targets in force?
+    pub fn has_in_force(&self, candidate: &Candidate) -> bool {
+        candidate.preference == self.in_force.preference
+    }
 }
 
 /// What a change did to the targets in force for a prefix.
@@ -120,7 +127,8 @@ impl Rib {
     /// All routes in force, sorted by prefix; one for each target.
     pub fn routes(&self) -> impl Iterator<Item = Route> + '_ {
         self.in_force.iter().flat_map(|(prefix, number)| {
-            self.candidates[number].targets.all().iter().map(move |target| Route { prefix, target: *target })
+            let targets = self.targets(&prefix, number);
+            (0..targets.all().len()).map(move |n| Route { prefix, target: targets.all()[n] })
         })
     }
 
@@ -163,13 +171,21 @@ impl Rib {
         first.chain(behind).collect()
     }
 
+    /// The targets in force for a prefix whose best candidate is this one: its own, and those of all behind it that are
+    /// believed as much.
+    fn targets(&self, prefix: &Prefix, best: u32) -> Targets {
+        let best = &self.candidates[best];
+        let behind = self.behind.get(prefix).into_iter().flatten().map(|number| &self.candidates[*number]);
+        let equal = behind.take_while(|candidate| candidate.preference == best.preference);
+        equal.fold(best.targets.clone(), |all, candidate| all.and(&candidate.targets))
+    }
+
     /// Makes the best candidate the one in force, where `new` took the place of `first` because `source` said so.
     fn settle(&mut self, prefix: Prefix, source: SourceId, first: Option<u32>, new: Option<u32>) -> Option<Outcome> {
-        let targets = |rib: &Self, number: Option<u32>| number.map(|n| rib.candidates[n].targets.clone());
-        let before = targets(self, first);
+        let before = first.map(|n| self.targets(&prefix, n));
         let alone = first.is_none_or(|n| self.candidates[n].source == source) && !self.behind.contains_key(&prefix);
         let best = if alone { new } else { self.contest(prefix, source, first, new) };
-        let after = targets(self, best);
+        let after = best.map(|n| self.targets(&prefix, n));
         if alone && let Some(first) = first {
             self.candidates.release(first);
         }
@@ -270,12 +286,22 @@ mod tests {
         assert_eq!(say(&mut r, A, all(&[2, 1])), [(None, Some(any_of(&[1, 2])))]);
         assert_eq!(say(&mut r, A, all(&[1, 2, 2])), [], "the same again");
         assert_eq!(r.routes().map(|route| route.target).collect::<Vec<_>>(), [via(1), via(2)]);
-        assert_eq!(announce(&mut r, B, 3), [], "equal ways are those of one source");
+        assert_eq!(announce(&mut r, B, 3), [], "who is believed less has no share");
         assert_eq!(say(&mut r, A, all(&[2])), [(Some(any_of(&[1, 2])), Some(any_of(&[2])))]);
         assert_eq!(announce(&mut r, A, 2), [], "one of one is that one");
         assert_eq!(say(&mut r, B, all(&[3, 4])), []);
         assert_eq!(say(&mut r, A, Change::Withdraw(prefix())), [(Some(any_of(&[2])), Some(any_of(&[3, 4])))]);
         assert_eq!((r.len(), r.routes().count()), (1, 2));
+    }
+
+    #[test]
+    fn who_is_believed_as_much_has_a_share() {
+        let mut r = Rib::new([(A, Preference(10)), (B, Preference(10))]);
+        assert_eq!(announce(&mut r, A, 1), [(None, Some(any_of(&[1])))]);
+        assert_eq!(announce(&mut r, B, 2), [(Some(any_of(&[1])), Some(any_of(&[1, 2])))]);
+        assert_eq!(announce(&mut r, B, 1), [(Some(any_of(&[1, 2])), Some(any_of(&[1])))], "both say the same");
+        assert_eq!(say(&mut r, A, Change::Withdraw(prefix())), [], "one of them is enough");
+        assert_eq!((r.len(), r.routes().count()), (1, 1));
     }
 
     #[test]
@@ -337,6 +363,13 @@ mod tests {
         (0u8..3, change).prop_map(|(source, change)| Event { source: SourceId(source), change })
     }
 
+    /// The targets of all who are believed most.
+    fn equal(all: &BTreeSet<Candidate>) -> Targets {
+        let most = all.first().unwrap().preference;
+        let best = all.iter().filter(|candidate| candidate.preference == most);
+        Targets::of(best.flat_map(|candidate| candidate.targets.all().to_vec())).unwrap()
+    }
+
     proptest! {
         /// Against a list of what each source says now, and what it said before a list that is not complete yet.
         #[test]
@@ -376,8 +409,7 @@ mod tests {
                     let candidate = Candidate { preference, source: *source, targets: targets.clone() };
                     best.entry(*prefix).or_default().insert(candidate);
                 }
-                let in_force: BTreeMap<_, _> =
-                    best.iter().map(|(prefix, all)| (*prefix, all.first().unwrap().targets.clone())).collect();
+                let in_force: BTreeMap<_, _> = best.iter().map(|(prefix, all)| (*prefix, equal(all))).collect();
                 let routes = in_force.iter().flat_map(|(prefix, targets)| {
                     targets.all().iter().map(|target| Route { prefix: *prefix, target: *target })
                 });

@@ -32,6 +32,14 @@ impl Targets {
         }
     }
 
+    /// These and those.
+    pub fn and(self, others: &Self) -> Self {
+        if self == *others {
+            return self;
+        }
+        Self::of(self.all().iter().chain(others.all()).copied()).unwrap_or(self)
+    }
+
     /// All of them, sorted, each once.
     pub fn all(&self) -> &[Target] {
         match &self.0 {

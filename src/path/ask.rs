@@ -139,6 +139,21 @@ impl Path<'_> {
                 (answer.advice, answer.epoch) = (*advice, tables.epoch());
             }
         }
+        if tables.has_borders() {
+            self.bar_noted(first);
+        }
+    }
+
+    /// Takes back what was answered, from the first of these on, to those who do not import it.
+    #[cold]
+    #[inline(never)]
+    fn bar_noted(&mut self, first: usize) {
+        let answers = &mut self.memory.answers;
+        for n in first..answers.given {
+            let answer = &mut answers.ring[n % ROOM];
+            let addr = Ipv4Addr::from_bits(answer.addr).into();
+            answer.advice = self.tables.imported(answer.domain, addr, answer.advice);
+        }
     }
 
     #[inline(always)]

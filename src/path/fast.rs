@@ -27,7 +27,7 @@ use crate::wire::{Packet, StackV4, eth, outer, stack};
 pub(super) const GROWTH: usize = outer::LEN_V4 - eth::LEN;
 
 /// Bytes from the front of all headers to the end of the ports.
-const REACH: usize = stack::LEN + 4;
+pub(super) const REACH: usize = stack::LEN + 4;
 
 impl Path<'_> {
     /// A VXLAN frame.
@@ -52,7 +52,7 @@ impl Path<'_> {
         let (domain, addrs) = (domain_of(overlay), (ip.source(), ip.destination()));
         let src = self.consult(domain, addrs.0, scouted.src());
         if !self.tables.is_sender(src.advice, overlay, from) {
-            return self.refuse_sender(overlay, from);
+            return self.refuse_sender(src.advice, overlay, from);
         }
         let dst = self.consult(domain, addrs.1, scouted.dst());
         if dst.advice.is_none() {
@@ -72,7 +72,7 @@ impl Path<'_> {
         let overlay = scouted.shape.overlay();
         let from = StackV4::ref_from_prefix(pkt.reach_all::<REACH>(0)?).ok()?.0.outer.ip.source();
         if !self.tables.is_sender(scouted.src(), overlay, from) {
-            return self.refuse_sender(overlay, from);
+            return self.refuse_sender(scouted.src(), overlay, from);
         }
         self.send::<true>(pkt, scouted)
     }
@@ -80,7 +80,7 @@ impl Path<'_> {
     /// A plain frame from somebody who may send it, with the advice for its addresses, from the cache or else from the
     /// tables. Of a source on the access side there may be none.
     #[inline(always)]
-    fn send<const UNDERLAY: bool>(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Option<Verdict> {
+    pub(super) fn send<const UNDERLAY: bool>(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Option<Verdict> {
         let (src, dst, shape) = (scouted.src(), scouted.dst(), scouted.shape);
         // a whole stack of headers begins where the frame does, or where one may be put in front of it
         let in_front = if UNDERLAY { 0 } else { GROWTH };
@@ -208,14 +208,14 @@ impl Path<'_> {
 
     /// May a plain packet come from an address that is not behind a native next hop?
     #[inline(never)]
-    fn may_send(&self, ip: Words, src: Packed) -> bool {
+    pub(super) fn may_send(&self, ip: Words, src: Packed) -> bool {
         if src.is_none() { is_forwardable_v4(ip.source()) } else { !self.is_watched(src) }
     }
 }
 
 /// The ports, if the payload begins with some that count; zeroes otherwise.
 #[inline(always)]
-fn ports(shape: Shape, room: &[u8]) -> Option<[u8; 4]> {
+pub(super) fn ports(shape: Shape, room: &[u8]) -> Option<[u8; 4]> {
     if shape.has(Shape::PORTS) { Some(*room.first_chunk::<REACH>()?.last_chunk()?) } else { Some([0; 4]) }
 }
 

@@ -6,7 +6,7 @@ use zerocopy::{FromBytes, IntoBytes};
 use super::parse::{Ip, is_forwardable};
 use super::{Journey, Origin, Path, Verdict};
 use crate::drops::DropReason;
-use crate::tables::{Action, HopId, OuterHeader, Peer, PeerId, PortId};
+use crate::tables::{Action, Group, HopId, OuterHeader, Packed, Peer, PeerId, PortId};
 use crate::wire::flow::Flow;
 use crate::wire::outer::LEN_V4;
 use crate::wire::outer6::LEN_V6;
@@ -21,10 +21,16 @@ impl Path<'_> {
         if !is_forwardable(ip.src) || !is_forwardable(ip.dst) {
             return Err(DropReason::Martian);
         }
-        match self.route(origin.domain(), ip.dst).unpack() {
+        let mut advice = self.route(origin.domain(), ip.dst);
+        if let Some(group) = self.tables.group_of(advice) {
+            advice = choose(group, origin, pkt)?;
+        }
+        match advice.unpack() {
             Some(Action::Encap(peer)) => self.via_peer(origin, peer, &ip, pkt),
             Some(Action::Deliver(hop)) => self.via_hop(origin, hop, &ip, pkt),
             Some(Action::Local) => self.answer(origin, &ip, pkt),
+            Some(Action::Group(_)) => Err(DropReason::NoNeighbour),
+            Some(Action::Barred) => Err(DropReason::NotImported),
             None => Err(DropReason::NoRoute),
         }
     }
@@ -107,6 +113,17 @@ impl Path<'_> {
         }
         None
     }
+}
+
+/// The member of a group that the IP packet in `pkt` goes to. One that a member sent goes to no other: what is behind him is
+/// not reached by way of us, whoever else is said to have it.
+#[cold]
+fn choose(group: &Group, origin: Origin, pkt: &Packet<'_>) -> Result<Packed, DropReason> {
+    let is_sender = |way: &Packed| matches!(origin, Origin::Overlay { peer, .. } if way.peer() == Some(peer));
+    if group.members().iter().any(is_sender) {
+        return Err(DropReason::BackToSender);
+    }
+    Ok(group.choose(Payload::of(pkt).flow))
 }
 
 /// Where a packet goes on.

@@ -15,6 +15,7 @@ mod ask;
 mod fast;
 mod fit;
 mod forward;
+mod group;
 mod limit;
 mod neighbour;
 mod parse;
@@ -172,14 +173,20 @@ impl Path<'_> {
     #[inline(never)]
     pub fn outbound_front(&mut self, pkt: &mut Packet<'_>) -> Option<Verdict> {
         let scouted = self.scout_outbound(pkt);
-        if scouted.is_settled() { self.fast_outbound(pkt, scouted) } else { None }
+        if !scouted.is_settled() {
+            return None;
+        }
+        self.fast_outbound(pkt, scouted).or_else(|| self.grouped_outbound(pkt))
     }
 
     /// As [`Path::inbound`], for the front of a frame that goes on elsewhere.
     #[inline(never)]
     pub fn inbound_front(&mut self, pkt: &mut Packet<'_>) -> Option<Verdict> {
         let scouted = self.scout_inbound(pkt);
-        if scouted.is_settled() { self.fast_inbound(pkt, scouted) } else { None }
+        if !scouted.is_settled() {
+            return None;
+        }
+        self.fast_inbound(pkt, scouted).or_else(|| self.grouped_inbound(pkt))
     }
 
     /// Second look at a plain frame that came in by access port `port`.
@@ -187,7 +194,7 @@ impl Path<'_> {
     pub fn decide_outbound(&mut self, port: PortId, pkt: &mut Packet<'_>, scouted: Scouted) -> Verdict {
         match self.fast_outbound(pkt, scouted) {
             Some(verdict) => verdict,
-            None => pkt.aside(|pkt| self.careful_outbound(port, pkt)),
+            None => pkt.aside(|pkt| self.slow_outbound(port, pkt)),
         }
     }
 
@@ -196,8 +203,18 @@ impl Path<'_> {
     pub fn decide_inbound(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Verdict {
         match self.fast_inbound(pkt, scouted) {
             Some(verdict) => verdict,
-            None => pkt.aside(|pkt| self.careful_inbound(pkt)),
+            None => pkt.aside(|pkt| self.slow_inbound(pkt)),
         }
+    }
+
+    #[inline(never)]
+    fn slow_outbound(&mut self, port: PortId, pkt: &mut Packet<'_>) -> Verdict {
+        self.grouped_outbound(pkt).unwrap_or_else(|| self.careful_outbound(port, pkt))
+    }
+
+    #[inline(never)]
+    fn slow_inbound(&mut self, pkt: &mut Packet<'_>) -> Verdict {
+        self.grouped_inbound(pkt).unwrap_or_else(|| self.careful_inbound(pkt))
     }
 
     /// [`Path::outbound`] without its fast path, which must never decide otherwise.
@@ -336,11 +353,7 @@ impl Path<'_> {
         let epoch = self.tables.epoch();
         let cached = self.memory.cache.get(domain, src, epoch);
         let new = cached.is_none().then(|| self.ask(domain, src));
-        let id = new.map_or(cached, |told| told.advice).peer()?;
-        let peer = self.tables.peer(id)?;
-        if !peer.sends(overlay, outer_src) {
-            return None;
-        }
+        let id = self.tables.sender_of(new.map_or(cached, |told| told.advice), overlay, outer_src)?;
         if let Some(told) = new {
             self.remember(domain, src, told);
         }
@@ -360,7 +373,17 @@ impl Path<'_> {
 
     #[cold]
     fn is_watched(&self, action: Packed) -> bool {
-        self.tables.overlay_of(action).is_none_or(|overlay| overlay.source_check)
+        self.tables.overlay_of(action).map_or_else(|| self.is_any_watched(action), |overlay| overlay.source_check)
+    }
+
+    /// Of several ways to an address the strictest counts, unless one of them leads to the access side. What is not behind a
+    /// peer at all is watched.
+    #[cold]
+    #[inline(never)]
+    fn is_any_watched(&self, action: Packed) -> bool {
+        let ways = self.tables.ways(&action);
+        let watches = |way: &Packed| self.tables.overlay_of(*way).is_none_or(|overlay| overlay.source_check);
+        !action.is_group() || ways.iter().all(|way| way.hop().is_none()) && ways.iter().any(watches)
     }
 
     /// The peer at the outer source address.
@@ -426,10 +449,11 @@ impl Path<'_> {
         told.advice
     }
 
-    /// Lets the cache know what the tables said, if that is a way and a packet may be forwarded there.
+    /// Lets the cache know what the tables said, if that is a way and a packet may be forwarded there: a scan of what is
+    /// not imported puts nothing out.
     #[inline]
     fn remember(&mut self, domain: Domain, addr: Ipv4Addr, told: Told) {
-        if is_forwardable_v4(addr) {
+        if is_forwardable_v4(addr) && !told.advice.is_barred() {
             self.memory.cache.put_at(told.seat, domain, addr, self.tables.epoch(), told.advice);
         }
     }

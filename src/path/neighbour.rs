@@ -125,7 +125,8 @@ impl Path<'_> {
             return Err(DropReason::SourceMac);
         }
         let asked = Asked::read(link, payload).ok_or(DropReason::Neighbour)?;
-        let behind_us = matches!(self.tables.lookup(Domain(0), asked.target), Some(Action::Encap(_)));
+        let advice = self.tables.lookup(Domain(0), asked.target).into();
+        let behind_us = self.tables.ways(&advice).iter().any(|way| way.peer().is_some());
         if !behind_us || asked.from.is_unspecified() || asked.from == asked.target || !is_forwardable(asked.target) {
             return Err(DropReason::Neighbour);
         }

@@ -18,9 +18,12 @@ impl Path<'_> {
         Verdict::Drop(parse::outer(frame).map_or_else(|why| why, |outer| self.stranger(&outer)))
     }
 
-    /// A VXLAN packet whose inner source is not behind the node that sent it.
+    /// A VXLAN packet whose inner source is not behind the node that sent it, unless it is one of several that have it.
     #[inline(never)]
-    pub(super) fn refuse_sender(&self, id: OverlayId, from: Ipv4Addr) -> Option<Verdict> {
+    pub(super) fn refuse_sender(&self, src: Packed, id: OverlayId, from: Ipv4Addr) -> Option<Verdict> {
+        if src.is_group() {
+            return None;
+        }
         if !is_unicast_v4(from) || self.tables.vteps().is_ours(from.into()) {
             return Some(Verdict::Drop(DropReason::OuterMartian));
         }

@@ -43,6 +43,11 @@ impl Scouted {
         !self.src().is_none() && !self.dst().is_none()
     }
 
+    /// Is the frame plain, are both its addresses known, and one of them as that of a group?
+    pub(super) const fn names_group(self) -> bool {
+        self.is_known() && (self.src().is_group() || self.dst().is_group())
+    }
+
     /// Is the frame plain, and nothing to be done to it for which all of it has to be read?
     #[inline(always)]
     pub(super) const fn is_settled(self) -> bool {

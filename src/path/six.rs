@@ -30,10 +30,7 @@ impl Path<'_> {
     ) -> Option<PeerId> {
         let cached = self.memory.cache.get_v6(domain, src, self.tables.epoch());
         let advice = if cached.is_none() { self.tables.lookup(domain, src.into()).into() } else { cached };
-        let id = advice.peer()?;
-        if !self.tables.peer(id)?.sends(overlay, outer_src) {
-            return None;
-        }
+        let id = self.tables.sender_of(advice, overlay, outer_src)?;
         if cached.is_none() {
             self.remember_v6(domain, src, advice);
         }
@@ -42,7 +39,7 @@ impl Path<'_> {
 
     /// Lets the cache know a way that packets may be forwarded by.
     fn remember_v6(&mut self, domain: Domain, addr: Ipv6Addr, advice: Packed) {
-        if is_forwardable(addr.into()) {
+        if is_forwardable(addr.into()) && !advice.is_barred() {
             self.memory.cache.put_v6(domain, addr, self.tables.epoch(), advice);
         }
     }

@@ -1,6 +1,6 @@
 //! What the tables advise for a destination.
 
-use super::{HopId, PeerId};
+use super::{GroupId, HopId, PeerId};
 
 /// What the tables advise for a destination.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -11,6 +11,10 @@ pub enum Action {
     Deliver(HopId),
     /// An address of the gateway itself.
     Local,
+    /// Behind any member of this group.
+    Group(GroupId),
+    /// There is a route, but not for who asks. No route leads there; it takes the place of what one says.
+    Barred,
 }
 
 /// Bits for the row; the two above say what kind of row it is.
@@ -18,6 +22,10 @@ const ROW_BITS: u32 = 30;
 const ROW: u32 = (1 << ROW_BITS) - 1;
 const ENCAP: u32 = 1 << ROW_BITS;
 const DELIVER: u32 = 2 << ROW_BITS;
+/// Of this kind row 0 stands for the gateway itself, the last one for what is barred, and those between are groups.
+const LOCAL: u32 = 3 << ROW_BITS;
+const GROUP: u32 = LOCAL + 1;
+const BARRED: u32 = u32::MAX;
 
 impl Action {
     /// The action in 32 bits, never 0: tables and caches use 0 for "none". Rows are below 2³⁰, which is more than any
@@ -28,6 +36,8 @@ impl Action {
             Action::Encap(PeerId(row)) => (1, row),
             Action::Deliver(HopId(row)) => (2, row),
             Action::Local => (3, 0),
+            Action::Group(GroupId(row)) => (3, row + 1),
+            Action::Barred => (3, ROW),
         };
         debug_assert!(row <= ROW);
         kind << ROW_BITS | (row & ROW)
@@ -40,7 +50,9 @@ impl Action {
             0 => None,
             1 => Some(Action::Encap(PeerId(packed & ROW))),
             2 => Some(Action::Deliver(HopId(packed & ROW))),
-            _ => Some(Action::Local),
+            _ if packed == LOCAL => Some(Action::Local),
+            _ if packed == BARRED => Some(Action::Barred),
+            _ => Some(Action::Group(GroupId(packed - GROUP))),
         }
     }
 }
@@ -52,6 +64,8 @@ pub struct Packed(pub(super) u32);
 impl Packed {
     /// No action.
     pub const NONE: Packed = Packed(0);
+    /// A route that is not for who asks.
+    pub(super) const BARRED: Packed = Packed(BARRED);
 
     /// True for no action.
     #[inline]
@@ -81,6 +95,24 @@ impl Packed {
     #[inline(always)]
     pub(super) const fn hop_row(self) -> u32 {
         self.0.wrapping_sub(DELIVER)
+    }
+
+    /// The row of the group; of anything else a number that is beyond every table, 2³⁰ - 2 or more.
+    #[inline(always)]
+    pub(super) const fn group_row(self) -> u32 {
+        self.0.wrapping_sub(GROUP)
+    }
+
+    /// True for a route that is not for who asks.
+    #[inline]
+    pub const fn is_barred(self) -> bool {
+        self.0 == BARRED
+    }
+
+    /// True for a group.
+    #[inline(always)]
+    pub const fn is_group(self) -> bool {
+        self.group_row() < BARRED - GROUP
     }
 
     /// The next hop to deliver to.
@@ -133,19 +165,27 @@ mod tests {
 
     #[test]
     fn what_was_packed_is_unpacked_and_never_zero() {
-        for row in [0, 1, 77, ROW] {
-            for action in [Action::Encap(PeerId(row)), Action::Deliver(HopId(row)), Action::Local] {
+        for row in [0, 1, 77, ROW - 2] {
+            let group = Action::Group(GroupId(row));
+            for action in
+                [Action::Encap(PeerId(row)), Action::Deliver(HopId(row)), Action::Local, group, Action::Barred]
+            {
                 assert_ne!(action.pack(), 0);
                 assert_eq!(Action::unpack(action.pack()), Some(action));
                 let packed = Packed::from(Some(action));
                 assert_eq!(packed.peer(), Some(packed.peer_row()).filter(|row| *row <= ROW).map(PeerId));
                 assert_eq!(packed.hop(), Some(packed.hop_row()).filter(|row| *row <= ROW).map(HopId));
                 assert_eq!(packed.is_encap(), packed.peer().is_some());
+                assert_eq!((packed.is_group(), packed.group_row() < ROW - 1), (action == group, action == group));
+                assert_eq!(packed.is_barred(), action == Action::Barred);
                 let pair = PackedPair::new(packed, Packed(row));
                 assert_eq!((pair.first(), pair.second()), (packed, Packed(row)));
             }
         }
         assert_eq!(Action::unpack(0), None);
-        assert!(Packed::NONE.peer_row() > ROW && Packed::NONE.hop_row() > ROW);
+        assert!(
+            [Packed::NONE.peer_row(), Packed::NONE.hop_row(), Packed::NONE.group_row()].iter().all(|row| *row >= ROW)
+        );
+        assert!(!Packed::NONE.is_group());
     }
 }

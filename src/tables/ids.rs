@@ -15,3 +15,7 @@ pub struct PeerId(pub u32);
 /// Index of a native next hop: one neighbour on one access port.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct HopId(pub u32);
+
+/// Index of a group: several equal ways.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct GroupId(pub u32);

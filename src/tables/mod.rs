@@ -1,6 +1,7 @@
 //! Floor 1: what the data path knows. Written by the control plane, read by workers, published in versions.
 
 use core::net::{IpAddr, Ipv4Addr};
+use core::slice;
 use std::sync::Arc;
 
 pub mod action;
@@ -8,9 +9,11 @@ pub mod addresses;
 pub mod cache;
 pub mod changes;
 pub mod fib;
+pub mod group;
 pub mod handover;
 pub mod hash;
 pub mod ids;
+pub mod imports;
 pub mod overlay;
 pub mod peer;
 pub mod prefix_map;
@@ -23,7 +26,9 @@ pub use action::{Action, Packed, PackedPair};
 pub use addresses::Addresses;
 pub use cache::{Domain, FlowCache, Seat};
 pub use fib::{Fib, FibWriter};
-pub use ids::{HopId, OverlayId, PeerId, PortId};
+pub use group::{Group, Member};
+pub use ids::{GroupId, HopId, OverlayId, PeerId, PortId};
+pub use imports::{Imports, Rules};
 pub use overlay::{Dscp, Fit, Overlay};
 pub use peer::{NextHop, OuterHeader, Peer, PortFacts, Way};
 pub use prefix_map::PrefixMap;
@@ -31,6 +36,7 @@ pub use vteps::{Miss, VtepKey, Vteps};
 
 use crate::wire::Prefix;
 use changes::Changes;
+use imports::Borders;
 use senders::Senders;
 use slab::Slab;
 use sources::Sources;
@@ -44,6 +50,7 @@ pub struct Tables {
     epoch: u32,
     fib: Fib,
     routes: usize,
+    borders: Borders,
     changes: Changes,
     overlays: Arc<[Overlay]>,
     vteps: Arc<Vteps>,
@@ -52,6 +59,7 @@ pub struct Tables {
     senders: Senders,
     sources: Sources,
     hops: Slab<NextHop>,
+    groups: Slab<Group>,
     ports: Arc<[PortFacts]>,
 }
 
@@ -62,17 +70,39 @@ impl Tables {
         self.epoch
     }
 
-    /// Where packets for `dst` that entered by `domain` go. Every domain imports every route in this version; the
-    /// domain is asked for because imports will be a matter of configuration.
+    /// Where packets for `dst` that entered by `domain` go.
     #[inline]
-    pub fn lookup(&self, _domain: Domain, dst: IpAddr) -> Option<Action> {
-        self.fib.lookup(dst)
+    pub fn lookup(&self, domain: Domain, dst: IpAddr) -> Option<Action> {
+        self.imported(domain, dst, self.fib.lookup(dst).into()).unpack()
     }
 
     /// The same for an IPv4 destination, in one word.
     #[inline(always)]
-    pub fn lookup_v4(&self, _domain: Domain, dst: Ipv4Addr) -> Packed {
-        self.fib.lookup_v4(dst)
+    pub fn lookup_v4(&self, domain: Domain, dst: Ipv4Addr) -> Packed {
+        // asked before, so that nothing is kept for later where there are no rules
+        if self.has_borders() { self.lookup_at_border(domain, dst) } else { self.fib.lookup_v4(dst) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn lookup_at_border(&self, domain: Domain, dst: Ipv4Addr) -> Packed {
+        self.imported(domain, dst.into(), self.fib.lookup_v4(dst))
+    }
+
+    /// True if some domain does not import everything.
+    #[inline(always)]
+    pub fn has_borders(&self) -> bool {
+        !self.borders.are_open()
+    }
+
+    /// What the longest prefix says of `dst` to somebody who entered by `domain`: that, if it imports it.
+    pub fn imported(&self, domain: Domain, dst: IpAddr, said: Packed) -> Packed {
+        let admitted = |way: &Packed| match way.unpack() {
+            Some(Action::Encap(id)) => self.borders.admits(domain, dst, self.senders.overlay(id.0)),
+            Some(Action::Deliver(_)) => self.borders.admits(domain, dst, None),
+            Some(Action::Local | Action::Group(_) | Action::Barred) | None => true,
+        };
+        if !self.has_borders() || self.ways(&said).iter().all(admitted) { said } else { Packed::BARRED }
     }
 
     /// True if the forwarding table may be too large for the caches that a core has for itself. Then it pays to collect
@@ -82,7 +112,8 @@ impl Tables {
         self.routes > LARGE
     }
 
-    /// [`lookup`](Self::lookup) for many at once, of any domains; `told` is at least as long as `dst`.
+    /// [`lookup`](Self::lookup) for many at once, without asking what anybody [imports](Self::imported); `told` is at least
+    /// as long as `dst`.
     #[inline]
     pub fn lookup_many(&self, dst: &[Ipv4Addr], told: &mut [Packed]) {
         self.fib.lookup_many(dst, told);
@@ -146,6 +177,31 @@ impl Tables {
         self.hops.get(advice.hop_row())
     }
 
+    /// False if there never was a group.
+    #[inline]
+    pub fn has_groups(&self) -> bool {
+        !self.groups.is_untouched()
+    }
+
+    /// The group that an action names, if it names one.
+    #[inline]
+    pub fn group_of(&self, advice: Packed) -> Option<&Group> {
+        self.groups.get(advice.group_row())
+    }
+
+    /// The ways that an action stands for: the members of a group, or the action alone.
+    #[inline]
+    pub fn ways<'a>(&'a self, advice: &'a Packed) -> &'a [Packed] {
+        self.group_of(*advice).map_or(slice::from_ref(advice), Group::members)
+    }
+
+    /// The peer that sends from `source` in this overlay, if an action names it, alone or with others.
+    #[inline]
+    pub fn sender_of(&self, advice: Packed, overlay: OverlayId, source: IpAddr) -> Option<PeerId> {
+        let sends = |id: &PeerId| self.peer(*id).is_some_and(|peer| peer.sends(overlay, source));
+        self.ways(&advice).iter().filter_map(|way| way.peer()).find(sends)
+    }
+
     /// The peer of an overlay that sends from `source`.
     #[inline]
     pub fn peer_by_source(&self, overlay: OverlayId, source: IpAddr) -> Option<PeerId> {
@@ -192,6 +248,7 @@ impl TablesWriter {
             epoch: 0,
             fib: fib.current().clone(),
             routes: 0,
+            borders: Borders::default(),
             changes: Changes::new(0),
             vteps: Arc::new(Vteps::of(&overlays)),
             clamps: overlays.iter().any(|o| o.fit.mss_clamp),
@@ -200,6 +257,7 @@ impl TablesWriter {
             senders: Senders::default(),
             sources: Sources::default(),
             hops: Slab::default(),
+            groups: Slab::default(),
             ports: ports.into(),
         };
         Self { fib, next, dirty: true }
@@ -211,6 +269,13 @@ impl TablesWriter {
         *self = Self::new(overlays, self.next.ports.to_vec());
         self.next.epoch = epoch;
         self.next.changes = Changes::new(self.coming());
+    }
+
+    /// Says what may be reached from where: from the access side, then from each overlay; what is not said is everything.
+    pub fn set_imports(&mut self, imports: &[Imports]) {
+        self.next.borders = Borders::new(imports);
+        self.next.changes = Changes::new(self.coming());
+        self.dirty = true;
     }
 
     /// Replaces the facts about the ports.
@@ -265,6 +330,23 @@ impl TablesWriter {
         }
     }
 
+    /// Writes or clears a group. Its routes stay as they are.
+    pub fn set_group(&mut self, id: GroupId, group: Option<Group>) {
+        if self.next.groups.get(id.0) != group.as_ref() {
+            self.next.groups.set(id.0, group);
+            self.dirty = true;
+        }
+    }
+
+    /// Can packets be sent to a peer or to a next hop, as its row is written at present?
+    pub fn is_ready(&self, action: Action) -> bool {
+        match action {
+            Action::Encap(id) => self.next.peer(id).is_some_and(|peer| peer.way.is_some()),
+            Action::Deliver(id) => self.next.hop(id).is_some_and(|hop| hop.way.is_some()),
+            Action::Local | Action::Group(_) | Action::Barred => false,
+        }
+    }
+
     /// Routes in the table.
     pub fn routes(&self) -> usize {
         self.fib.len()
@@ -316,11 +398,16 @@ mod tests {
         let hop = |n| Some(NextHop { port: PortId(0), addr: [10, 0, 0, n].into(), way: None });
         let ports = |n| vec![PortFacts { mac: Mac([2, 0, 0, 0, 1, n]), addresses: Addresses::default(), proxy: false }];
         type Edit<'a> = &'a dyn Fn(&mut TablesWriter);
-        let edits: [Edit<'_>; 9] = [
+        let group =
+            |n| Some(Group::new(&[Member { action: Action::Encap(PeerId(n)), identity: n.into(), ready: true }]));
+        let edits: [Edit<'_>; 12] = [
             &|w| w.set_peer(PeerId(3), peer(1)),
             &|w| w.set_peer(PeerId(3), peer(2)),
             &|w| w.set_hop(HopId(3), hop(1)),
             &|w| w.set_ports(ports(1)),
+            &|w| w.set_group(GroupId(3), group(1)),
+            &|w| w.set_group(GroupId(3), group(2)),
+            &|w| w.set_group(GroupId(3), None),
             &|w| w.set_route(prefix, Action::Encap(PeerId(3))),
             &|w| w.set_route(prefix, Action::Local),
             &|w| w.remove_route(&prefix),

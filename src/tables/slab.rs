@@ -26,6 +26,12 @@ impl<T: Clone> Slab<T> {
         self.chunks.get(row / CHUNK)?[row % CHUNK].as_ref()
     }
 
+    /// True if no row was ever written.
+    #[inline]
+    pub fn is_untouched(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
     /// Writes or clears a row.
     pub fn set(&mut self, row: u32, value: Option<T>) {
         let row = row as usize;
@@ -49,7 +55,9 @@ mod tests {
     #[test]
     fn versions_share_chunks_until_written() {
         let mut a = Slab::default();
+        assert!(a.is_untouched());
         a.set(3, Some("three"));
+        assert!(!a.is_untouched());
         a.set(200, Some("far"));
         let b = a.clone();
         a.set(3, None);

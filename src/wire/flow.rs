@@ -6,6 +6,9 @@ use super::ipv6::{Ipv6, Upper};
 /// First port of the range that RFC 7348 §5 recommends (RFC 6335: the dynamic ports), which ends at 65535.
 pub const FIRST_PORT: u16 = 49_152;
 
+/// Shares that flows are divided into where there are several ways for them.
+pub const BUCKETS: usize = 1024;
+
 /// A hash of a flow: the same for every packet of it.
 ///
 /// Fragments are hashed by addresses and protocol alone, since only the first of them has ports: so all pieces of
@@ -49,6 +52,13 @@ impl Flow {
     #[inline]
     pub const fn port(self) -> u16 {
         FIRST_PORT | (self.0 & 0x3fff) as u16
+    }
+
+    /// Which of the [`BUCKETS`] it is in. What the port is made of has no part in it, so that the flows of one bucket still
+    /// spread over all ports.
+    #[inline]
+    pub const fn bucket(self) -> usize {
+        (self.0 >> 14) as usize % BUCKETS
     }
 
     /// The outer flow label (RFC 6438 §3): 20 bits, of which hardly any makes the port.
@@ -106,16 +116,24 @@ mod tests {
 
     #[test]
     fn flows_spread_evenly_over_the_range() {
-        let mut buckets = [0u32; 64];
+        let (mut buckets, mut shares) = ([0u32; 64], [0u32; 64]);
+        let mut ports_of_one_share = std::collections::HashSet::new();
         for dst in 0..=255 {
             for port in 0..64u16 {
                 let payload = [port.to_be_bytes(), [0, 80]].concat();
                 let p = source_port_v4(&ip(dst, protocol::TCP, 0), &payload);
                 assert!(p >= FIRST_PORT);
+                let share = Flow::of_v4(&ip(dst, protocol::TCP, 0), &payload).bucket() / (BUCKETS / 64);
+                shares[share] += 1;
+                if share == 0 {
+                    ports_of_one_share.insert(p);
+                }
                 buckets[usize::from(p - FIRST_PORT) / 256] += 1;
             }
         }
         // 16,384 flows over 64 buckets: 256 each, standard deviation 16; six of them is far beyond chance
+        assert!(shares.iter().all(|&n| n.abs_diff(256) < 96), "{shares:?}");
+        assert!(ports_of_one_share.len() > 200, "{}", ports_of_one_share.len());
         assert!(buckets.iter().all(|&n| n.abs_diff(256) < 96), "{buckets:?}");
     }
 

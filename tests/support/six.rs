@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use super::frames::{ethernet, udp};
 use super::frames6::Ip6;
 use super::*;
+use selvedge::tables::{Group, GroupId, Imports, Member, Rules};
 use selvedge::wire::OuterV6;
 
 /// `fd00:<net>:<node>::<host>`.
@@ -89,6 +90,33 @@ pub fn fitted_tables(zero_checksum: bool, proxy: bool, fit: Fit) -> TablesWriter
         t.set_route(prefix.parse().unwrap(), action);
     }
     t
+}
+
+/// What several nodes of different overlays have, one of which is not there.
+pub const SHARED_POD: [u8; 4] = [10, 247, 1, 5];
+/// What native hosts have, two of which are one.
+pub const SHARED_NATIVE: [u8; 4] = [10, 9, 7, 5];
+
+/// Rules by which neither the access side nor the blue overlay reaches the red one, but for few of its addresses.
+pub fn borders() -> [Imports; 2] {
+    let prefixes = vec!["10.246.1.5/32".parse().unwrap(), "fd00:246:1::/64".parse().unwrap()];
+    let access = Rules { overlays: vec![OverlayId(0), OverlayId(1)], natives: false, prefixes };
+    let blue = Rules { overlays: vec![OverlayId(1)], natives: true, prefixes: vec![] };
+    [access, blue].map(Imports::Only)
+}
+
+/// Puts groups into the tables above.
+pub fn share(t: &mut TablesWriter) {
+    let member = |(n, action): (u64, Action)| Member { action, identity: n << 32, ready: t.is_ready(action) };
+    let peers = [PeerId(0), PeerId(2), PeerId(3), RED_PEER].map(Action::Encap);
+    let peers: Vec<_> = (0..).zip(peers).map(member).collect();
+    let hops: Vec<_> = (0..).zip([Action::Deliver(HopId(0)); 2]).map(member).collect();
+    t.set_group(GroupId(0), Some(Group::new(&peers)));
+    t.set_group(GroupId(1), Some(Group::new(&hops)));
+    let routes = [("10.247.1.0/24", 0), ("fd00:247:1::/64", 0), ("10.9.7.0/24", 1), ("fd00:9:7::/64", 1)];
+    for (prefix, group) in routes {
+        t.set_route(prefix.parse().unwrap(), Action::Group(GroupId(group)));
+    }
 }
 
 /// A gateway with these tables.

@@ -129,6 +129,7 @@ impl Gateway {
         let mut engine = Engine::new(keeper, writer, publisher, ports, crew.alarm());
         let mut sources = Sources::new();
         let learners = sources.learners(&config);
+        engine.set_imports(&config.imports);
         engine.load(&config.overlays, &mem::take(&mut config.routes), &learners);
         for learner in &learners {
             engine.restore(learner.id, recall(&config, learner), Moment::now());

@@ -114,12 +114,14 @@ impl Gateway {
     fn put_in_force(&mut self, mut new: Config) -> Result<(), PortError> {
         let (before, old): (Vec<Route>, _) = (self.engine.file_routes().collect(), self.steered());
         let learners = self.sources.learners(&new);
+        self.engine.set_imports(&new.imports);
         self.engine.load(&new.overlays, &mem::take(&mut new.routes), &learners);
         self.await_adoption();
         let steered = Steered::of(&new, self.engine.routes());
         if let Err(error) = self.with_programs(|role, program| steered.add(role, program)) {
             self.steer_only(&old);
             let learners = self.sources.learners(&self.config);
+            self.engine.set_imports(&self.config.imports);
             self.engine.load(&self.config.overlays, &before, &learners);
             return Err(error);
         }

@@ -1,6 +1,10 @@
 //! Encapsulation, then decapsulation by the gateway at the other end, gives back the packet: two hops older, and otherwise
 //! the same in every byte, whatever it is; unless the tunnel met congestion, which it then says (RFC 6040).
+//!
+//! And flows that have several ways spread over them, and stay.
 
+mod groups;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::cell::RefCell;
