@@ -22,7 +22,7 @@ use selvedge::control::kubernetes::{Access, Api, NODES};
 use selvedge::lab::{Cluster, FLANNELD_PAUSE, FlannelDesk, Flanneld, Namespace, Node};
 use selvedge::wire::{Mac, Prefix};
 use serde_json::{Value, json};
-use steady::{SOON, Steady, load};
+use steady::{SOON, Steady, load, outage};
 
 /// What [[source]] has besides. Blue's nodes are told of all of green's network, and of the native one; green's of
 /// whatever is imported. Half of green's few nodes come and go in a minute.
@@ -31,8 +31,8 @@ const MORE: [&str; 2] = [
     "advertise = \"imported\"\ngateway = \"between\"\nwithdraw_at_most = 100",
 ];
 
-/// How long a source that was lost may take to be heard again: its pause between two attempts, and an answer.
-const RECOVERY: Duration = Duration::from_secs(10);
+/// How long a source that was lost may take to be heard again, and what it says to be in force.
+const RECOVERY: Duration = Duration::from_secs(5);
 
 /// Runs a future where the servers are.
 fn in_place<T: Send>(ns: &Namespace, work: impl AsyncFnOnce() -> T + Send) -> T {
@@ -245,7 +245,8 @@ fn without_server_and_rights_all_goes_on(stage: &mut Stage) {
     t.gateway.run(|| stage.etcd.compact()).unwrap();
     let rule = r#"apiGroups [\"\"], resources [\"nodes\"], verbs [\"list\"]"#;
     let says = |log: &str| log.contains("403") && (log.contains(rule) || log.contains(&rule.replace('\\', "")));
-    assert!(until(RECOVERY, || says(&stage.net.log())), "no word of what is denied:\n{}", stage.net.log());
+    assert!(until(2 * RECOVERY, || says(&stage.net.log())), "no word of what is denied:\n{}", stage.net.log());
+    sleep(outage());
     assert_eq!(stage.routes(), routes);
 
     let start = |command| stage.starter.start(command);

@@ -16,7 +16,17 @@ use super::netns::{Net, output_in, until};
 pub(crate) const SOON: Duration = Duration::from_secs(1);
 
 /// Longer than any test: loads are stopped.
-const LONG: Duration = Duration::from_secs(60);
+fn long() -> Duration {
+    Duration::from_secs(60) + outage()
+}
+
+/// How long servers are away while traffic flows: SELVEDGE_OUTAGE seconds, or as long as a test may take that runs often.
+pub(crate) fn outage() -> Duration {
+    let said = std::env::var("SELVEDGE_OUTAGE").ok();
+    said.map_or(Duration::from_secs(3), |s| {
+        Duration::from_secs(s.parse().expect("SELVEDGE_OUTAGE is a number of seconds"))
+    })
+}
 
 /// A load over all journeys: native → blue1, blue1 → native, blue2 → green2 and back.
 pub(crate) struct Steady {
@@ -76,7 +86,7 @@ impl Steady {
 
 /// Begins to send to a host, until it is stopped.
 pub(crate) fn load(from: &Host, to: &Host, rate: u32) -> UdpLoad {
-    UdpLoad::start(&from.ns, &to.ns, to.address, LoadOptions { rate, flows: 4, payload: 64, duration: LONG }).unwrap()
+    UdpLoad::start(&from.ns, &to.ns, to.address, LoadOptions { rate, flows: 4, payload: 64, duration: long() }).unwrap()
 }
 
 /// True if packets get from one host to another within a second.

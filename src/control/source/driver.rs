@@ -8,11 +8,11 @@ use tokio::time::sleep;
 
 use super::{News, Source, Told};
 
-/// Pauses between attempts: they double, up to two seconds, so that a server that comes back is found again soon. Each is
+/// Pauses between attempts: they double, up to a second, so that a server that comes back is found again soon. Each is
 /// up to twice as long by chance, so that gateways which lost one server together do not come back in one moment.
 pub fn pauses() -> impl Iterator<Item = Duration> {
     let pauses = ExponentialBuilder::new().with_min_delay(Duration::from_millis(100));
-    pauses.with_max_delay(Duration::from_secs(2)).with_jitter().without_max_times().build()
+    pauses.with_max_delay(Duration::from_secs(1)).with_jitter().without_max_times().build()
 }
 
 /// An error with all that caused it, in one line.
@@ -87,6 +87,6 @@ mod tests {
         let most = Duration::from_millis(800);
         assert!(lengths.iter().skip(1).all(|l| (Duration::from_millis(100)..=most).contains(l)), "{lengths:?}");
         let longest: Vec<_> = pauses().skip(6).take(4).collect();
-        assert!(longest.iter().all(|p| (Duration::from_secs(2)..=Duration::from_secs(4)).contains(p)), "{longest:?}");
+        assert!(longest.iter().all(|p| (Duration::from_secs(1)..=Duration::from_secs(2)).contains(p)), "{longest:?}");
     }
 }
