@@ -80,6 +80,8 @@ pub struct SourceConfig {
     pub kind: Kind,
     /// What the overlay's nodes are to send to the gateway; nothing unless it is said.
     pub advertise: Option<Advertise>,
+    /// When the gateway ends, that is taken back.
+    pub deregister: bool,
 }
 
 /// What the nodes of an overlay are to send to the gateway: it registers itself for that where its map comes from.

@@ -23,6 +23,7 @@ pub(super) struct RawSource {
     pub(super) max_prefixes: Option<At<u32>>,
     pub(super) withdraw_at_most: Option<At<u8>>,
     pub(super) advertise: Field<Advertise>,
+    pub(super) deregister: Field<bool>,
 }
 
 /// Reads the keys of one kind.
@@ -114,6 +115,7 @@ pub(super) fn source(s: &mut Section<'_, '_>) -> RawSource {
     let kind = s.required("kind", kinds::word(KINDS));
     let prefixes = "an array of at least one prefix";
     let advertise = s.optional("advertise", kinds::advertise);
+    let deregister = s.optional("deregister_on_stop", kinds::boolean);
     // which keys there are besides, nobody knows where the kind is unknown
     let kind = match kind {
         Some(keys) => (keys.value)(s),
@@ -125,6 +127,9 @@ pub(super) fn source(s: &mut Section<'_, '_>) -> RawSource {
     if advertise.known().is_some() && kind.as_ref().is_some_and(|kind| !kind.attracts()) {
         s.complain("advertise", "a source of this kind has no place where the gateway could register itself".into());
     }
+    if deregister.known().is_some() && advertise.known().is_none() {
+        s.complain("deregister_on_stop", "nothing is registered; it belongs to `advertise`".into());
+    }
     RawSource {
         name,
         overlay,
@@ -134,6 +139,7 @@ pub(super) fn source(s: &mut Section<'_, '_>) -> RawSource {
         max_prefixes: s.or("max_prefixes", 250_000, kinds::integer("a number of prefixes", 1..=2_000_000u32)),
         withdraw_at_most: s.or("withdraw_at_most", 50, kinds::integer("a percentage", 0..=100u8)),
         advertise,
+        deregister,
         kind,
     }
 }

@@ -52,7 +52,8 @@ fn settled(raw: &Raw, source: &RawSource, overlay: usize) -> Option<SourceConfig
     };
     let name = source.name.as_ref()?.value.clone();
     let advertise = source.advertise.known().map(|at| at.value.clone());
-    Some(SourceConfig { name, preference: source.preference.as_ref()?.value, rules, kind, advertise })
+    let deregister = source.deregister.known().is_none_or(|at| at.value);
+    Some(SourceConfig { name, preference: source.preference.as_ref()?.value, rules, kind, advertise, deregister })
 }
 
 fn prefixes(field: &Field<Vec<Option<At<Prefix>>>>) -> Vec<Prefix> {

@@ -9,7 +9,7 @@ use crate::config::{Advertise, Config, SourceConfig};
 use crate::control::herald::{OurEnd, Standing};
 use crate::control::source::kind::Attraction;
 use crate::control::{Route, Target};
-use crate::tables::{Overlay, OverlayId};
+use crate::tables::{Imports, Overlay, OverlayId};
 use crate::wire::Prefix;
 
 /// Lines about what could not be registered; the others are only counted.
@@ -19,6 +19,8 @@ const TOLD: usize = 10;
 struct Running {
     config: SourceConfig,
     overlay: Overlay,
+    /// What of other overlays may be reached from this one.
+    imports: Imports,
     wanted: watch::Sender<Arc<[Prefix]>>,
     /// It has been told what is wanted.
     told: bool,
@@ -40,11 +42,14 @@ pub(super) struct Heralds {
 impl Heralds {
     /// Registers what this configuration says, and takes back what it says no longer.
     pub(super) fn follow(&mut self, config: &Config) {
-        let stays = |r: &Running| config.sources.iter().any(|source| r.is(source, config));
-        let (stay, leave): (Vec<_>, Vec<_>) = core::mem::take(&mut self.running).into_iter().partition(stays);
-        self.running = stay;
         self.leaving.retain(|task| !task.is_finished());
-        for herald in leave {
+        for mut herald in core::mem::take(&mut self.running) {
+            if let Some(source) = config.sources.iter().find(|source| herald.is(source, config)) {
+                herald.imports = imports(config, source);
+                herald.config = source.clone();
+                self.running.push(herald);
+                continue;
+            }
             // whoever comes takes over what is registered, as after a restart: nodes notice nothing
             if config.sources.iter().any(|source| herald.is_succeeded_by(source, config)) {
                 herald.task.abort();
@@ -62,8 +67,8 @@ impl Heralds {
             let attraction = Attraction { wanted: wishes, standing: tell, end: ended };
             let Some(task) = source.kind.attract(overlay, attraction) else { continue };
             standing.mark_unchanged();
-            let (config, overlay) = (source.clone(), overlay.clone());
-            self.running.push(Running { config, overlay, wanted, told: false, standing, end, task });
+            let (imports, config, overlay) = (imports(config, source), source.clone(), overlay.clone());
+            self.running.push(Running { config, overlay, imports, wanted, told: false, standing, end, task });
         }
         self.epoch = None;
     }
@@ -76,7 +81,7 @@ impl Heralds {
         for herald in self.running.iter_mut().filter(|herald| moved || !herald.told) {
             let prefixes: Arc<[Prefix]> = match &herald.config.advertise {
                 Some(Advertise::Imported) if !herald.told && !is_complete => continue,
-                Some(Advertise::Imported) => imported(routes(), &herald.overlay, herald.config.rules.overlay),
+                Some(Advertise::Imported) => herald.imported(routes()),
                 Some(Advertise::These(these)) => these.as_slice().into(),
                 None => continue,
             };
@@ -103,10 +108,15 @@ impl Heralds {
         }
     }
 
-    /// Takes everything back, and waits until that is done or cannot be.
-    pub(super) async fn retire(self) {
-        let tasks: Vec<_> = self.running.into_iter().map(Running::retire).chain(self.leaving).collect();
-        for task in tasks {
+    /// Takes back what is to be taken back at the end, and waits until that is done or cannot be.
+    pub(super) async fn retire(mut self) {
+        for herald in self.running {
+            match herald.config.deregister {
+                true => self.leaving.push(herald.retire()),
+                false => herald.task.abort(),
+            }
+        }
+        for task in self.leaving {
             // that it panicked is on standard error already
             let _ = task.await;
         }
@@ -132,6 +142,25 @@ impl Running {
             && overlay.map(end) == Some(end(&self.overlay))
     }
 
+    /// What of the map is behind other overlays and may be reached from this one, of its family: flannel keeps them apart.
+    /// Sorted, none within another.
+    fn imported(&self, routes: impl Iterator<Item = Route>) -> Arc<[Prefix]> {
+        let mut all: Vec<Prefix> = Vec::new();
+        for Route { prefix, target } in routes {
+            match target {
+                Target::Vtep { overlay, .. } if overlay != self.config.rules.overlay => {
+                    all.extend(admitted(&self.imports, overlay, prefix));
+                }
+                _ => {}
+            }
+        }
+        all.retain(|prefix| prefix.addr().is_ipv4() == self.overlay.local.is_ipv4());
+        all.sort_unstable();
+        // what lies within a prefix comes right behind it
+        all.dedup_by(|inner, outer| outer.overlaps(inner));
+        all.into()
+    }
+
     fn retire(self) -> JoinHandle<()> {
         // if it is not there to hear it, it has ended already
         let _ = self.end.send(());
@@ -139,19 +168,21 @@ impl Running {
     }
 }
 
-/// What of the map is behind other overlays, of the family of this one: flannel keeps them apart. Sorted, none within
-/// another.
-fn imported(routes: impl Iterator<Item = Route>, overlay: &Overlay, id: OverlayId) -> Arc<[Prefix]> {
-    let of_others = |route: &Route| match route.target {
-        Target::Vtep { overlay, .. } => overlay != id,
-        Target::Native { .. } => false,
-    };
-    let of_family = |prefix: &Prefix| prefix.addr().is_ipv4() == overlay.local.is_ipv4();
-    let mut all: Vec<Prefix> = routes.filter(of_others).map(|route| route.prefix).filter(of_family).collect();
-    all.sort_unstable();
-    // what lies within a prefix comes right behind it
-    all.dedup_by(|inner, outer| outer.overlaps(inner));
-    all.into()
+/// What may be reached from a source's overlay.
+fn imports(config: &Config, source: &SourceConfig) -> Imports {
+    // the access side comes first
+    config.imports.get(usize::from(source.rules.overlay.0) + 1).cloned().unwrap_or_default()
+}
+
+/// The parts of a prefix behind a node of another overlay that may be reached.
+fn admitted(imports: &Imports, behind: OverlayId, prefix: Prefix) -> Vec<Prefix> {
+    match imports {
+        Imports::Only(rules) if !rules.overlays.contains(&behind) => {
+            let common = rules.prefixes.iter().filter(|rule| rule.overlaps(&prefix));
+            common.map(|rule| if rule.len() > prefix.len() { *rule } else { prefix }).collect()
+        }
+        Imports::All | Imports::Only(_) => vec![prefix],
+    }
 }
 
 fn tell(source: &str, standing: &Standing) {
@@ -176,7 +207,6 @@ mod tests {
 
     #[test]
     fn what_others_have_is_imported_without_what_lies_within_it() {
-        let overlay = crate::config::Config::parse(include_str!("../../../config/one-arm.toml"), "f").unwrap().overlays;
         let vtep = |overlay: u16| Target::Vtep {
             overlay: OverlayId(overlay),
             vtep: "192.0.2.9".parse().unwrap(),
@@ -194,7 +224,32 @@ mod tests {
             ("0.0.0.0/0", native),
         ];
         let routes = routes.map(|(prefix, target)| Route { prefix: prefix.parse().unwrap(), target });
-        let told = imported(routes.into_iter(), &overlay[0], OverlayId(0));
-        assert_eq!(told.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.2.0.0/16", "10.3.0.0/24"]);
+        let told = |import: &str| {
+            let text = include_str!("../../../config/flannel-etcd.toml");
+            let text = text.replacen("[[overlay]]\n", &format!("[[overlay]]\n{import}\n"), 1);
+            let config = Config::parse(&text, "f").unwrap();
+            let told = herald(&config).imported(routes.iter().copied());
+            told.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(told(""), ["10.2.0.0/16", "10.3.0.0/24"]);
+        assert_eq!(told("import = [\"native\"]"), [""; 0]);
+        assert_eq!(told("import = [\"10.2.3.0/24\", \"10.3.0.0/16\"]"), ["10.2.3.0/24", "10.3.0.0/24"]);
+    }
+
+    /// The herald of the first source, without a task that does anything.
+    fn herald(config: &Config) -> Running {
+        let source = config.sources[0].clone();
+        assert_eq!(source.rules.overlay, OverlayId(0));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        Running {
+            imports: imports(config, &source),
+            overlay: config.overlays[0].clone(),
+            config: source,
+            wanted: watch::channel(Arc::default()).0,
+            told: false,
+            standing: watch::channel(Standing::Registered(0)).1,
+            end: oneshot::channel().0,
+            task: runtime.spawn(async {}),
+        }
     }
 }
