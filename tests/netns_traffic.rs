@@ -2,10 +2,13 @@
 //! recorded on its way and read again with every checksum verified.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
 
 use selvedge::lab::traffic::{ping, tcp_transfer, udp_sweep};
 use selvedge::lab::{Cluster, Host, Node};
 use selvedge::wire::Mac;
+use selvedge::wire::checksum::{Sum, pseudo_v4};
 
 #[path = "support/capture.rs"]
 mod capture;
@@ -154,4 +157,33 @@ fn pod_side(frames: &[Frame]) {
         let ttl = if f.at("ip.src", 0).starts_with("10.9.") { "62" } else { "61" };
         assert_eq!(f.at("ip.ttl", 0), ttl, "{f:?}");
     }
+}
+
+/// A recording of one TCP segment whose checksum, computed, is zero, with this one in its place.
+fn segment_with(room: &Path, checksum: u16) -> Frame {
+    let addresses = [10, 244, 1, 2, 10, 245, 1, 2];
+    let mut header = [0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0, 0];
+    let sum = Sum::ZERO.bytes(&header).bytes(&addresses).checksum();
+    header[10..].copy_from_slice(&sum);
+    let mut segment = [0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, 0x10, 0, 0, 0, 0, 0, 0];
+    // as sequence number, so that nothing is left
+    let sum = pseudo_v4(&addresses, 6, 20).bytes(&segment).checksum();
+    segment[4..6].copy_from_slice(&sum);
+    segment[16..18].copy_from_slice(&checksum.to_be_bytes());
+    let frame = [&[2; 12][..], &[8, 0], &header, &addresses, &segment].concat();
+    // the file's header, and the packet's: moment, length recorded, length
+    let (magic, version, linktype) = (0xa1b2_c3d4u32, 2 | 4 << 16, 1);
+    let words = [magic, version, 0, 0, 65_535, linktype, 0, 0, 54, 54];
+    let file = room.join(format!("{checksum}.pcap"));
+    fs::write(&file, [words.map(u32::to_ne_bytes).concat(), frame].concat()).unwrap();
+    capture::read(&file).remove(0)
+}
+
+#[test]
+fn both_zeroes_of_a_tcp_checksum_are_right() {
+    let room = tempfile::tempdir().unwrap();
+    for right in [0, 0xffff] {
+        sound(&segment_with(room.path(), right));
+    }
+    assert_eq!(segment_with(room.path(), 0x1234).faults(), ["tcp.checksum.status"]);
 }
