@@ -5,8 +5,9 @@
 //! packet is told by its field, which equals the pseudo-header's sum. A finished checksum does so only by chance
 //! (2⁻¹⁶), and then computing it again yields what is there already: finishing never harms an intact packet.
 //!
-//! A driver that computes checksums of AF_XDP frames (`tx-checksum` among the xsk-features of netlink's netdev family) would
-//! be asked by the TX descriptor's metadata, in `port::xdp`, with what `complete` knows. No driver at hand does.
+//! They could be left to others by the TX descriptor's metadata, in `port::xdp`, with what `complete` knows: in copy mode to the
+//! kernel, which then treats the frame as one of its own, in zero copy to a driver that has `tx-checksum` among the
+//! xsk-features of netlink's netdev family (Documentation/networking/xsk-tx-metadata.rst).
 
 use super::parse::Ip;
 use crate::drops::DropReason;
