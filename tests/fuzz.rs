@@ -12,7 +12,7 @@ use selvedge::drops::DropReason as R;
 use selvedge::path::{Memory, Path, Tick, Verdict};
 use selvedge::tables::{Action, Domain, Fit, FlowCache, HopId, Imports, PeerId, PortId, Rules, TablesWriter};
 use selvedge::wire::{Packet, Prefix, Span};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use support::frames::{Ip, Vxlan, arp_request, ethernet};
 use support::frames6::Ip6;
 use support::six::*;
@@ -282,31 +282,42 @@ fn only_a_burst_of_unknown_addresses_makes_the_next_be_looked_ahead_at() {
 /// Neither who sends what he must not, nor a scan of what he does not reach, puts out what others need.
 #[test]
 fn the_cache_learns_what_packets_are_forwarded_by_and_nothing_else() {
-    let mut tables = tables();
+    let mut tables = tables_6(false, false);
     tables.set_imports(&[Imports::All, Imports::Only(Rules { natives: true, ..Rules::default() })]);
-    tables.set_route("0.0.0.0/0".parse().unwrap(), Action::Deliver(HopId(0)));
+    for everything in ["0.0.0.0/0", "::/0"] {
+        tables.set_route(everything.parse().unwrap(), Action::Deliver(HopId(0)));
+    }
     let tables = tables.publish();
-    let (access, blue, link_local) = (Domain(0), Domain(1), [169, 254, 7, 7]);
-    let by_blue = |src, dst| from_blue(&Ip::udp(src, dst, (1, 2), b"x")).frame();
+    let from = |port, src, dst| {
+        let ip = Ip::udp(src, dst, (1, 2), b"x");
+        (port, if port == ACCESS { plain(&ip) } else { from_blue(&ip).frame() }, IpAddr::from(src), IpAddr::from(dst))
+    };
+    let from_6 = |port, src, dst| {
+        let ip = Ip6::udp(src, dst, (1, 2), b"x");
+        (port, if port == ACCESS { plain_6(&ip) } else { from_blue_6(&ip).frame() }, src.into(), dst.into())
+    };
+    let (link_local, link_local_6) = ([169, 254, 7, 7], [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9]);
+    // who is not to be learnt: nobody, the source, the destination
     let cases = [
-        (ACCESS, plain(&Ip::udp(NATIVE, BLUE_POD, (1, 2), b"x")), &[(access, NATIVE), (access, BLUE_POD)][..], None),
-        (UNDERLAY, by_blue(BLUE_POD, NATIVE), &[(blue, BLUE_POD), (blue, NATIVE)], None),
-        (UNDERLAY, by_blue(BLUE_POD_2, NATIVE), &[(blue, BLUE_POD_2), (blue, NATIVE)], Some(R::InnerSource)),
-        (UNDERLAY, by_blue(BLUE_POD, GREEN_POD), &[(blue, GREEN_POD)], Some(R::NotImported)),
-        (ACCESS, plain(&Ip::udp(link_local, BLUE_POD, (1, 2), b"x")), &[(access, link_local)], Some(R::Martian)),
+        (None, from(ACCESS, NATIVE, BLUE_POD), from_6(ACCESS, NATIVE_6, BLUE_POD_6)),
+        (None, from(UNDERLAY, BLUE_POD, NATIVE), from_6(UNDERLAY, BLUE_POD_6, NATIVE_6)),
+        (Some((R::InnerSource, 0)), from(UNDERLAY, BLUE_POD_2, NATIVE), from_6(UNDERLAY, BLUE_POD_2_6, NATIVE_6)),
+        (Some((R::NotImported, 1)), from(UNDERLAY, BLUE_POD, GREEN_POD), from_6(UNDERLAY, BLUE_POD_6, RED_POD_6)),
+        (Some((R::Martian, 0)), from(ACCESS, link_local, BLUE_POD), from_6(ACCESS, link_local_6, BLUE_POD_6)),
     ];
-    for (port, frame, addresses, refused) in cases {
-        for careful in [false, true] {
-            let mut memory = Memory::new(FlowCache::new(4096, settings().hasher));
-            let mut path = Path { tables: &tables, memory: &mut memory, now: Tick(0) };
-            match (decide(&mut path, port, &frame, careful).0, refused) {
-                (Verdict::Drop(why), Some(reason)) => assert_eq!(why, reason),
-                (verdict, refused) => assert!(matches!(verdict, Verdict::Send(..)) && refused.is_none(), "{verdict:?}"),
-            }
-            for (domain, addr) in addresses {
-                let known = memory.cache.get(*domain, Ipv4Addr::from(*addr), tables.epoch());
-                assert_eq!(known.unpack().is_some(), refused.is_none(), "{addr:?}, careful: {careful}");
-            }
+    let each = cases.into_iter().flat_map(|(refused, four, six)| [(refused, four), (refused, six)]);
+    for ((refused, (port, frame, src, dst)), careful) in each.flat_map(|case| [(case.clone(), false), (case, true)]) {
+        let mut memory = Memory::new(FlowCache::new(4096, settings().hasher));
+        let mut path = Path { tables: &tables, memory: &mut memory, now: Tick(0) };
+        let verdict = decide(&mut path, port, &frame, careful).0;
+        let domain = Domain(u16::from(port == UNDERLAY));
+        let known = [src, dst].map(|addr| match addr {
+            IpAddr::V4(addr) => memory.cache.get(domain, addr, tables.epoch()).unpack().is_some(),
+            IpAddr::V6(addr) => memory.cache.get_v6(domain, addr, tables.epoch()).unpack().is_some(),
+        });
+        match refused {
+            None => assert!(matches!(verdict, Verdict::Send(..)) && known == [true; 2], "{verdict:?} {known:?}"),
+            Some((reason, end)) => assert_eq!((verdict, known[end]), (Verdict::Drop(reason), false), "{src} {careful}"),
         }
     }
 }

@@ -366,6 +366,11 @@ fn new_tables_take_effect_between_bursts_and_the_cache_follows() {
 }
 
 #[test]
+fn metrics_name_the_journeys() {
+    assert_eq!(Journey::ALL.map(Journey::label), ["encap", "decap", "transit", "native"]);
+}
+
+#[test]
 fn a_mixed_burst_keeps_its_order() {
     let mut g = Gateway::new();
     let frames: Vec<_> = (0..64u16)

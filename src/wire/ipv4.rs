@@ -327,6 +327,18 @@ mod tests {
         assert!(ip.is_fragment() && ip.is_later_fragment());
     }
 
+    /// Among all checksums are the few whose carry comes around.
+    #[test]
+    fn every_checksum_is_patched_right() {
+        let mut bytes = header(64, 0);
+        let ip = Ipv4::mut_from_bytes(&mut bytes).unwrap();
+        for checksum in (0..=u16::MAX).map(u16::to_be_bytes) {
+            (ip.ttl, ip.checksum) = (64, checksum);
+            ip.decrement_ttl();
+            assert_eq!(ip.checksum, checksum::update(checksum, [64, ip.protocol], [63, ip.protocol]));
+        }
+    }
+
     proptest! {
         #[test]
         fn words_say_what_the_header_says(bytes: [u8; LEN], mend: bool) {

@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn extension_headers_are_walked_past() {
         let options = |units: u8| [&[0, units][..], &vec![1; usize::from(units) * 8 + 6]].concat();
-        let auth = [&[0, 4][..], &[0; 22]].concat();
+        let auth = [&[0, 4][..], &[0xa5; 22]].concat();
         let all = [(HOP_BY_HOP, options(1)), (ROUTING, options(0)), (AUTHENTICATION, auth), (DESTINATION, options(2))];
         let got = upper(&chain(&all, 6));
         assert_eq!(got, Upper { protocol: 6, at: 40 + 16 + 8 + 24 + 24, fragment: false, later: false });

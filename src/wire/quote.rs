@@ -343,6 +343,21 @@ pub(crate) mod tests {
         assert_eq!(TooBig::v6(&message, router_v6()), Err(Unreadable::Malformed));
     }
 
+    /// What has no ports needs none quoted.
+    #[test]
+    fn of_a_flow_without_ports_the_header_is_enough() {
+        let mut link = [0; 14];
+        link[12..].copy_from_slice(&eth::IPV4.to_be_bytes());
+        let vxlan = Vxlan::new(crate::wire::Vni::new(1).unwrap());
+        let link = Ethernet::ref_from_bytes(&link).unwrap();
+        for (protocol, told) in [(protocol::ICMP, true), (protocol::UDP, false)] {
+            let mut packet = packet_v4();
+            packet[9] = protocol;
+            let inside = Inside { vxlan: &vxlan, link, packet: &packet[..ipv4::LEN] };
+            assert_eq!(inside.source_port().is_some(), told, "{protocol}");
+        }
+    }
+
     proptest! {
         /// Whatever is behind a sound front, reading it to the end is no more than reading.
         #[test]

@@ -140,6 +140,7 @@ mod tests {
         for options in [
             &[][..],
             &[END, MSS, 4, 0xff, 0xff],
+            &[END, 2, MSS, 4, 0xff, 0xff],
             &[MSS, 3, 0xff, 0xff],
             &[MSS, 0, 0xff, 0xff],
             &[NOP, NOP, MSS, 4],
@@ -154,6 +155,8 @@ mod tests {
         assert!(!clamp_mss(&mut later, 100), "no SYN");
         let mut data = segment(SYN, &[NOP; 4], &[MSS, 4, 0xff, 0xff]);
         assert!(!clamp_mss(&mut data, 100), "what lies behind the header is payload");
+        let mut cut = segment(SYN, &[NOP, NOP, MSS, 4], &[0xff, 0xff]);
+        assert!(!clamp_mss(&mut cut, 100), "and no value of an option");
     }
 
     #[test]

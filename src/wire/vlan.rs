@@ -245,6 +245,8 @@ mod tests {
             assert_eq!(Tag::new(tpid, vid), None);
         }
         let tag = Tag::new(eth::VLAN, 4094).unwrap();
+        assert_eq!((tag.tpid(), tag.vid()), (eth::VLAN, 4094));
+        assert_eq!(tags(&[(eth::QINQ, 5)]).bytes(), &[0x88, 0xa8, 0, 5, 0, 0, 0, 0]);
         assert_eq!(VlanTags::new(&[tag; 3]), None);
         assert_eq!(VlanTags::new(&[]), Some(VlanTags::NONE));
         assert_eq!(VlanTags::new(&[tag; 2]).map(|t| (t.count(), t.len(), t.is_empty())), Some((2, 8, false)));
