@@ -108,6 +108,9 @@ fn what_opens_no_connection_is_left_alone() {
         let (port, frame) = outcome.only();
         assert_eq!(&inner(port, frame)[20..], ip.payload, "{ip:?}");
     }
+    let datagram = Ip6 { next: 17, ..Ip6::syn(NATIVE_6, BLUE_POD_6, 1440, false) };
+    let outcome = g.receive(ACCESS, &[&plain_6(&datagram)]);
+    assert_eq!(&outcome.only().1[64 + 40..], datagram.payload, "it only looks like one");
     assert_eq!(g.worker.stats().mss_clamped, 0);
 }
 

@@ -8,8 +8,9 @@ mod dice;
 mod support;
 
 use dice::{Dice, number};
+use selvedge::drops::DropReason as R;
 use selvedge::path::{Memory, Path, Tick, Verdict};
-use selvedge::tables::{Action, Fit, FlowCache, PeerId, PortId, TablesWriter};
+use selvedge::tables::{Action, Domain, Fit, FlowCache, HopId, Imports, PeerId, PortId, Rules, TablesWriter};
 use selvedge::wire::{Packet, Prefix, Span};
 use std::net::Ipv4Addr;
 use support::frames::{Ip, Vxlan, arp_request, ethernet};
@@ -275,6 +276,38 @@ fn only_a_burst_of_unknown_addresses_makes_the_next_be_looked_ahead_at() {
         }
         assert_eq!(path.looks_ahead(), unknown);
         assert!(!path.looks_ahead(), "a burst counts once");
+    }
+}
+
+/// Neither who sends what he must not, nor a scan of what he does not reach, puts out what others need.
+#[test]
+fn the_cache_learns_what_packets_are_forwarded_by_and_nothing_else() {
+    let mut tables = tables();
+    tables.set_imports(&[Imports::All, Imports::Only(Rules { natives: true, ..Rules::default() })]);
+    tables.set_route("0.0.0.0/0".parse().unwrap(), Action::Deliver(HopId(0)));
+    let tables = tables.publish();
+    let (access, blue, link_local) = (Domain(0), Domain(1), [169, 254, 7, 7]);
+    let by_blue = |src, dst| from_blue(&Ip::udp(src, dst, (1, 2), b"x")).frame();
+    let cases = [
+        (ACCESS, plain(&Ip::udp(NATIVE, BLUE_POD, (1, 2), b"x")), &[(access, NATIVE), (access, BLUE_POD)][..], None),
+        (UNDERLAY, by_blue(BLUE_POD, NATIVE), &[(blue, BLUE_POD), (blue, NATIVE)], None),
+        (UNDERLAY, by_blue(BLUE_POD_2, NATIVE), &[(blue, BLUE_POD_2), (blue, NATIVE)], Some(R::InnerSource)),
+        (UNDERLAY, by_blue(BLUE_POD, GREEN_POD), &[(blue, GREEN_POD)], Some(R::NotImported)),
+        (ACCESS, plain(&Ip::udp(link_local, BLUE_POD, (1, 2), b"x")), &[(access, link_local)], Some(R::Martian)),
+    ];
+    for (port, frame, addresses, refused) in cases {
+        for careful in [false, true] {
+            let mut memory = Memory::new(FlowCache::new(4096, settings().hasher));
+            let mut path = Path { tables: &tables, memory: &mut memory, now: Tick(0) };
+            match (decide(&mut path, port, &frame, careful).0, refused) {
+                (Verdict::Drop(why), Some(reason)) => assert_eq!(why, reason),
+                (verdict, refused) => assert!(matches!(verdict, Verdict::Send(..)) && refused.is_none(), "{verdict:?}"),
+            }
+            for (domain, addr) in addresses {
+                let known = memory.cache.get(*domain, Ipv4Addr::from(*addr), tables.epoch());
+                assert_eq!(known.unpack().is_some(), refused.is_none(), "{addr:?}, careful: {careful}");
+            }
+        }
     }
 }
 

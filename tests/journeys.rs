@@ -179,6 +179,21 @@ fn partial_checksums_are_finished() {
     }
 }
 
+/// Protocol 58 has a checksum in IPv6, and means nothing in IPv4. (What a congestion mark is to be brought up from is not
+/// plain.)
+#[test]
+fn nothing_is_finished_in_what_icmpv6_would_be_in_ipv4() {
+    let mut g = Gateway::new();
+    let mut ip = Ip::new(BLUE_POD, NATIVE, 58, vec![7; 12]);
+    ip.tos = 2;
+    ip.unfinish(2);
+    let mut v = from_blue(&ip);
+    v.outer.tos = 3;
+    ip.tos = 3;
+    assert_eq!(g.receive(UNDERLAY, &[&v.frame()]).only().1[14..], one_hop_later(&ip)[..]);
+    assert_eq!(g.worker.stats().partial_checksums, 0);
+}
+
 #[test]
 fn a_udp_checksum_of_zero_stays_and_a_computed_zero_becomes_ones() {
     let mut g = Gateway::new();
@@ -233,6 +248,7 @@ fn expect_icmp(packet: &[u8], (src, dst): ([u8; 4], [u8; 4]), head: [u8; 2], mtu
     assert_eq!(packet[20..22], head);
     assert_eq!(packet[26..28], mtu.to_be_bytes());
     assert_eq!(packet[28..], quote[..quote.len().min(548)]);
+    assert_eq!(packet[2..4], (packet.len() as u16).to_be_bytes());
     assert!(packet.len() <= 576);
 }
 
@@ -254,6 +270,29 @@ fn errors_go_back_the_way_the_packet_came() {
     expect_icmp(&frame[14..], (ACCESS_ADDRESS, NATIVE), [3, 4], INNER_MTU, &big.bytes());
 }
 
+/// RFC 1812 §5.3.1, on every journey.
+#[test]
+fn a_packet_goes_as_many_hops_as_its_ttl_says() {
+    let journeys = [
+        (ACCESS, NATIVE, BLUE_POD, 64),
+        (UNDERLAY, BLUE_POD, NATIVE, 14),
+        (UNDERLAY, BLUE_POD, GREEN_POD, 64),
+        (ACCESS, NATIVE, [10, 9, 0, 3], 14),
+    ];
+    for (journey, (port, src, dst, at)) in journeys.into_iter().enumerate() {
+        let mut g = Gateway::new();
+        for ttl in 0..3 {
+            let ip = Ip { ttl, ..Ip::udp(src, dst, (1, 2), b"x") };
+            let frame = if port == ACCESS { plain(&ip) } else { from_blue(&ip).frame() };
+            let outcome = g.receive(port, &[&frame]);
+            assert_eq!((outcome.replied, outcome.journeys[journey]), if ttl < 2 { (1, 0) } else { (0, 1) }, "{ttl}");
+            if ttl == 2 {
+                assert_eq!(outcome.only().1[at..], one_hop_later(&ip)[..]);
+            }
+        }
+    }
+}
+
 #[test]
 fn there_is_no_error_about_an_error_or_a_later_fragment() {
     let mut g = Gateway::new();
@@ -265,9 +304,12 @@ fn there_is_no_error_about_an_error_or_a_later_fragment() {
         let reason = g.receive(UNDERLAY, &[&from_blue(&ip).frame()]).reason();
         assert_eq!(reason, selvedge::drops::DropReason::TtlExpired);
     }
-    let mut echo = Ip::echo(BLUE_POD, GREEN_POD, b"ping");
-    echo.ttl = 1;
-    assert_eq!(g.receive(UNDERLAY, &[&from_blue(&echo).frame()]).replied, 1, "queries are no errors");
+    let echo = Ip::echo(BLUE_POD, GREEN_POD, b"ping");
+    let icmpv6 = Ip::new(BLUE_POD, GREEN_POD, 58, vec![1; 8]); // which IPv4 does not have
+    for ip in [echo, icmpv6] {
+        let frame = from_blue(&Ip { ttl: 1, ..ip }).frame();
+        assert_eq!(g.receive(UNDERLAY, &[&frame]).replied, 1, "queries are no errors");
+    }
 }
 
 #[test]
@@ -292,6 +334,21 @@ fn echo_to_the_overlay_address_is_answered_from_both_sides() {
     assert_eq!(apart(outcome.only().1).3[14..], zero_id(reply(BLUE_POD))[..]);
     let outcome = g.receive(ACCESS, &[&plain(&Ip::echo(NATIVE, BLUE_ADDRESS, b"ping"))]);
     assert_eq!(outcome.only().1[14..], zero_id(reply(NATIVE))[..]);
+}
+
+/// Where it would begin behind options, a reply without them would not.
+#[test]
+fn echo_behind_options_is_not_answered() {
+    let mut g = Gateway::new();
+    let mut packet = Ip::echo(NATIVE, BLUE_ADDRESS, b"ping").bytes();
+    packet.splice(20..20, [1, 1, 1, 0]).for_each(drop);
+    let len = packet.len() as u8;
+    (packet[0], packet[3]) = (0x46, len);
+    packet[10..12].fill(0);
+    let sum = checksum(&packet[..24]);
+    packet[10..12].copy_from_slice(&sum);
+    let outcome = g.receive(ACCESS, &[&ethernet(PORT_MACS[1], HOST, 0x0800, &packet)]);
+    assert_eq!(outcome.reason(), selvedge::drops::DropReason::NotForUs);
 }
 
 #[test]

@@ -270,6 +270,8 @@ fn some_packets_cause_no_error() {
     let behind_options = icmp(1).behind(60, &[58, 0, 1, 4, 0, 0, 0, 0]);
     assert_eq!(g.receive(ACCESS, &[&expired(behind_options)]).reason(), R::TtlExpired);
     assert_eq!(g.receive(ACCESS, &[&expired(icmp(128))]).replied, 1);
+    let icmp_of_ipv4 = Ip6::new(NATIVE_6, RED_POD_6, 1, vec![3; 8]);
+    assert_eq!(g.receive(ACCESS, &[&expired(icmp_of_ipv4)]).replied, 1, "no error: IPv6 has another");
 }
 
 /// RFC 8201 §4: nobody sends less than 1280 octets for it, so nobody is told.
@@ -302,6 +304,8 @@ fn echo_is_answered_in_every_pair() {
     let four = Ip::echo(RED_POD, RED_ADDRESS, b"are you there");
     let outcome = g.receive(UNDERLAY, &[&on_underlay(&red_outer(&red_inner(0x0800, &four.bytes())))]);
     assert_eq!(apart(outcome.only().1).packet[20], 0, "an echo reply");
+    let behind_options = ask.behind(60, &[58, 0, 1, 4, 0, 0, 0, 0]);
+    assert_eq!(g.receive(ACCESS, &[&plain_6(&behind_options)]).reason(), R::NotForUs);
 }
 
 #[test]

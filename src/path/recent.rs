@@ -60,3 +60,58 @@ impl Recent {
         known
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::net::Ipv4Addr;
+
+    use zerocopy::FromZeros;
+    use zerocopy::byteorder::network_endian::U16;
+
+    use super::*;
+    use crate::tables::Fit;
+    use crate::wire::{Mac, Vni, Vxlan};
+
+    const LOCAL: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+
+    fn overlay(vni: u32) -> Overlay {
+        Overlay {
+            name: String::new(),
+            vni: Vni::new(vni).unwrap(),
+            udp_port: 4789,
+            local: LOCAL.into(),
+            mac: Mac([2, 0, 0, 0, 0, vni as u8]),
+            addresses: Default::default(),
+            mtu: None,
+            fit: Fit::default(),
+            dscp: Dscp::Pipe(0),
+            source_check: true,
+            gbp: false,
+            zero_checksum: false,
+        }
+    }
+
+    #[test]
+    fn overlays_that_share_a_place_put_each_other_out_and_nobody_takes_one_for_another() {
+        let mut recent = Recent::default();
+        let key = |vni| VtepKey::v4(LOCAL, 4789, Vni::new(vni).unwrap());
+        let frame = |vni| {
+            let mut outer = OuterV4::new_zeroed();
+            (outer.ip.dst, outer.udp.dst) = (LOCAL.octets(), U16::new(4789));
+            outer.vxlan = Vxlan::new(Vni::new(vni).unwrap());
+            outer
+        };
+        let (epoch, places) = (7, PLACES as u32);
+        for vni in 0..2 * places {
+            let id = OverlayId(vni as u16);
+            assert_eq!(recent.put(key(vni), epoch, id, &overlay(vni)).id, id);
+            assert_eq!(recent.get(key(vni), epoch).map(|known| known.id), Some(id));
+            assert_eq!(recent.near(&frame(vni), epoch).map(|known| known.id), Some(id));
+        }
+        for vni in 0..2 * places {
+            let known = recent.get(key(vni), epoch).map(|known| known.id);
+            assert_eq!(known, (vni >= places).then_some(OverlayId(vni as u16)));
+            assert!(recent.get(key(vni), epoch + 1).is_none() && recent.near(&frame(vni), epoch + 1).is_none());
+        }
+    }
+}

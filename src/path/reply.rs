@@ -239,3 +239,23 @@ fn header_v6(src: Ipv6Addr, dst: Ipv6Addr, class: u8, len: u16) -> Ipv6 {
     ip.set_traffic_class(class);
     ip
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tables::{OverlayId, PeerId, PortId};
+
+    #[test]
+    fn every_neighbour_has_a_bucket_for_each_kind_of_error() {
+        let mut buckets = Vec::new();
+        for n in 0..16 {
+            let access = Origin::Access { port: PortId(n), sender: crate::wire::Mac([2; 6]) };
+            let overlay = Origin::Overlay { overlay: OverlayId(0), peer: PeerId(n.into()), policy: None };
+            for origin in [access, overlay] {
+                buckets.extend([Complaint::TimeExceeded, Complaint::TooBig(1400)].map(|what| bucket(origin, what)));
+            }
+        }
+        buckets.sort_unstable();
+        assert_eq!(buckets, (0..64).collect::<Vec<_>>());
+    }
+}

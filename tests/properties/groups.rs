@@ -10,7 +10,7 @@ use selvedge::control::rib::{Preference, Rib};
 use selvedge::control::source::{Change, Event, SourceId};
 use selvedge::control::{Route, Target, Targets};
 use selvedge::drops::DropReason;
-use selvedge::tables::{Domain, Imports, OverlayId, Rules, Tables, TablesWriter};
+use selvedge::tables::{Domain, Imports, Overlay, OverlayId, Rules, Tables, TablesWriter};
 use selvedge::wire::{Mac, Prefix};
 
 use crate::support::frames::{Ip, Vxlan, arp_request, ethernet};
@@ -60,12 +60,16 @@ fn native(n: u8) -> Target {
 
 impl Fabric {
     fn new() -> Self {
+        Self::of(overlays())
+    }
+
+    fn of(overlays: Vec<Overlay>) -> Self {
         let mut facts = ports();
         facts[1].proxy = true;
-        let writer = TablesWriter::new(overlays(), facts.clone());
+        let writer = TablesWriter::new(overlays.clone(), facts.clone());
         let mut fabric = Self {
             rib: Rib::new([(SOURCE, Preference(10))]),
-            compiler: Compiler::new(writer, overlays(), LINKS.to_vec()),
+            compiler: Compiler::new(writer, overlays, LINKS.to_vec()),
             gateway: Gateway::with(TablesWriter::new(vec![], facts), rings()),
             dead: HashSet::new(),
         };
@@ -226,6 +230,36 @@ fn every_member_may_send_from_what_all_have_and_nobody_else() {
     let spoofed = plain(&Ip::udp(SHARED, [10, 244, 1, 9], (1, 2), b"x"));
     for _ in 0..2 {
         assert_eq!(f.gateway.receive(ACCESS, &[&spoofed]).reason(), DropReason::Source);
+    }
+}
+
+/// Of the overlays of all ways to a source the strictest counts, unless it may be on the access side.
+#[test]
+fn who_may_send_from_the_access_side_is_up_to_the_overlays_that_have_the_address() {
+    let mut all = overlays();
+    all[1].source_check = false;
+    let mut f = Fabric::of(all);
+    let green_too = node(1, ([192, 0, 2, 22], mac(22)));
+    let (watched, open) = (Some(DropReason::Source), None);
+    let sends = |f: &mut Fabric, src, want: Option<DropReason>| {
+        for _ in 0..2 {
+            let outcome = f.gateway.receive(ACCESS, &[&plain(&Ip::udp(src, [10, 244, 1, 9], (1, 2), b"x"))]);
+            match want {
+                Some(reason) => assert_eq!(outcome.reason(), reason),
+                None => assert_eq!(outcome.only().0, UNDERLAY),
+            }
+        }
+    };
+    sends(&mut f, BLUE_POD, watched);
+    sends(&mut f, GREEN_POD, open);
+    for (members, want) in [
+        ([node(0, BLUE_NODE), node(0, BLUE_NODE_2)], watched),
+        ([node(0, BLUE_NODE), node(1, GREEN_NODE)], watched),
+        ([node(1, GREEN_NODE), green_too], open),
+        ([node(0, BLUE_NODE), native(7)], open),
+    ] {
+        f.share(&members);
+        sends(&mut f, SHARED, want);
     }
 }
 
