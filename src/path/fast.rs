@@ -184,7 +184,7 @@ impl Path<'_> {
         if shape.has(Shape::UNFINISHED) {
             let payload = rest.get_mut(..usize::from(ip.total_len()) - ipv4::LEN)?;
             let pseudo = pseudo_v4(frame.ip.addresses(), ip.protocol(), payload.len() as u16);
-            self.finish(payload, pseudo, &Ip::v4(&frame.ip));
+            let _ = self.finish(payload, pseudo, &Ip::v4(&frame.ip));
         }
         if shape.has(Shape::CHECKED) { verify_outer(frame, rest) } else { Some(()) }
     }

@@ -89,6 +89,6 @@ impl Path<'_> {
         let payload = whole.bytes().get(fragment.payload.clone()).unwrap_or_default();
         pkt.fill(&[fragment.header(), payload]).map_err(|_| DropReason::NoHeadroom)?;
         // no piece has ports for its flow: all leave with the same outer source port
-        self.dress(cut.origin, cut.to, pkt)
+        self.dress(cut.origin, cut.to, None, pkt)
     }
 }

@@ -7,6 +7,7 @@ use super::parse::{Ip, is_forwardable};
 use super::{Journey, Origin, Path, Verdict};
 use crate::drops::DropReason;
 use crate::tables::{Action, Group, HopId, OuterHeader, Packed, Peer, PeerId, PortId};
+use crate::wire::checksum::Sum;
 use crate::wire::flow::Flow;
 use crate::wire::outer::LEN_V4;
 use crate::wire::outer6::LEN_V6;
@@ -52,7 +53,7 @@ impl Path<'_> {
         }
         self.clamp(origin, Some(peer), ip, pkt);
         age(pkt);
-        self.dress(origin, onward.to, pkt)?;
+        self.dress(origin, onward.to, Some(ip), pkt)?;
         Ok(Verdict::Send(way.port, journey))
     }
 
@@ -71,13 +72,19 @@ impl Path<'_> {
         }
         self.clamp(origin, None, ip, pkt);
         age(pkt);
-        self.dress(origin, onward.to, pkt)?;
+        self.dress(origin, onward.to, Some(ip), pkt)?;
         Ok(Verdict::Send(port, journey))
     }
 
-    /// Gives an IP packet the headers that lead it on.
-    pub(super) fn dress(&self, origin: Origin, to: Outlet, pkt: &mut Packet<'_>) -> Result<(), DropReason> {
-        let inside = Payload::of(pkt);
+    /// Gives an IP packet the headers that lead it on. `whole`: what its header said, if it is all of that packet.
+    pub(super) fn dress(
+        &self,
+        origin: Origin,
+        to: Outlet,
+        whole: Option<&Ip>,
+        pkt: &mut Packet<'_>,
+    ) -> Result<(), DropReason> {
+        let inside = Payload { known: whole.and_then(known), ..Payload::of(pkt) };
         match to {
             Outlet::Peer(id) => {
                 let peer = self.tables.peer(id).ok_or(DropReason::NoNeighbour)?;
@@ -126,6 +133,12 @@ fn choose(group: &Group, origin: Origin, pkt: &Packet<'_>) -> Result<Packed, Dro
     Ok(group.choose(Payload::of(pkt).flow))
 }
 
+/// What a payload sums up to whose checksum we have computed: with its pseudo-header to all ones (RFC 1071 §1). So it need
+/// not be read once more for an outer checksum (local checksum offload, Documentation/networking/checksum-offloads.rst).
+fn known(ip: &Ip) -> Option<(usize, Sum)> {
+    ip.finished.then(|| (usize::from(ip.header_len), Sum::ZERO.word(ip.pseudo().checksum())))
+}
+
 /// Where a packet goes on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Onward {
@@ -161,6 +174,8 @@ pub(super) struct Payload {
     to: Option<Mac>,
     /// The group that its sender belongs to.
     policy: Option<Policy>,
+    /// Where in the packet begins what it is known to sum up to, and that sum.
+    known: Option<(usize, Sum)>,
 }
 
 impl Payload {
@@ -172,17 +187,25 @@ impl Payload {
         {
             let upper = ip.upper(packet);
             let flow = Flow::of_v6(ip, &upper, packet.get(usize::from(upper.at)..).unwrap_or_default());
-            return Self { ethertype: U16::new(eth::IPV6), tos: ip.traffic_class(), flow, to: None, policy: None };
+            return Self {
+                ethertype: U16::new(eth::IPV6),
+                tos: ip.traffic_class(),
+                flow,
+                to: None,
+                policy: None,
+                known: None,
+            };
         }
         let (tos, flow) = Ipv4::ref_from_prefix(packet).map_or((0, Flow::default()), |(ip, _)| {
             (ip.tos, Flow::of_v4(ip, packet.get(ip.header_len()..).unwrap_or_default()))
         });
-        Self { ethertype: U16::new(eth::IPV4), tos, flow, to: None, policy: None }
+        Self { ethertype: U16::new(eth::IPV4), tos, flow, to: None, policy: None, known: None }
     }
 
     /// Of something that concerns the link alone, for one station on it.
     pub(super) fn link_layer(ethertype: u16, to: Mac) -> Self {
-        Self { ethertype: U16::new(ethertype), tos: 0, flow: Flow::default(), to: Some(to), policy: None }
+        let (flow, to) = (Flow::default(), Some(to));
+        Self { ethertype: U16::new(ethertype), tos: 0, flow, to, policy: None, known: None }
     }
 
     /// A VXLAN header, with what it is to say besides.
@@ -230,7 +253,8 @@ fn push_v6(
     header.stamp(pkt.len() as u16, payload.flow, tos);
     (header.vxlan, header.inner) = (payload.vxlan(header.vxlan), payload.link(header.inner));
     if !zero_checksum {
-        header.udp.checksum = header.checksum(pkt.bytes());
+        let (read, rest) = payload.known.unwrap_or((pkt.len(), Sum::ZERO));
+        header.udp.checksum = header.checksum(pkt.bytes().get(..read).unwrap_or_default(), rest);
     }
     put::<LEN_V6>(header.as_bytes(), pkt)
 }

@@ -234,7 +234,7 @@ impl Path<'_> {
         if parse::is_arp(pkt.bytes()) {
             return self.asked_outside(port, pkt);
         }
-        let (sender, ip) = parse::plain(pkt.bytes())?;
+        let (sender, mut ip) = parse::plain(pkt.bytes())?;
         let packet = pkt.bytes().get(eth::LEN..).unwrap_or_default();
         if self.is_discovery(&ip, packet) || self.is_probe(port, &ip, packet) {
             return self.asked_outside(port, pkt);
@@ -243,7 +243,7 @@ impl Path<'_> {
             return Err(DropReason::Source);
         }
         self.expose(pkt, eth::LEN, &ip)?;
-        self.finish_careful(pkt.bytes_mut(), &ip);
+        ip.finished = self.finish_careful(pkt.bytes_mut(), &ip);
         self.forward(Origin::Access { port, sender }, ip, pkt)
     }
 
@@ -260,10 +260,10 @@ impl Path<'_> {
         if parse::is_arp(frame) || inner.as_ref().is_ok_and(asks) {
             return self.asked_inside(overlay, &outer, pkt);
         }
-        let (peer, inner) = self.admit(overlay, &outer, inner)?;
+        let (peer, mut inner) = self.admit(overlay, &outer, inner)?;
 
         let ip_at = outer.inner.start + usize::from(inner.ip_at);
-        self.finish_careful(pkt.bytes_mut().get_mut(ip_at..).unwrap_or_default(), &inner.ip);
+        inner.ip.finished = self.finish_careful(pkt.bytes_mut().get_mut(ip_at..).unwrap_or_default(), &inner.ip);
         self.verify_outer(peer, &outer, pkt.bytes())?;
 
         self.expose(pkt, ip_at, &inner.ip)?;
@@ -395,17 +395,18 @@ impl Path<'_> {
         self.tables.peer_by_source(overlay, outer.src).ok_or(DropReason::UnknownPeer)
     }
 
-    /// Finishes an unfinished transport checksum, and counts it.
+    /// Finishes an unfinished transport checksum, and counts it. Says whether it was one.
     #[cold]
     #[inline(never)]
-    fn finish(&mut self, payload: &mut [u8], pseudo: Sum, ip: &Ip) {
-        self.memory.partial_checksums += u64::from(partial::finish(payload, pseudo, ip));
+    fn finish(&mut self, payload: &mut [u8], pseudo: Sum, ip: &Ip) -> bool {
+        let finished = partial::finish(payload, pseudo, ip);
+        self.memory.partial_checksums += u64::from(finished);
+        finished
     }
 
     /// The same for an IP packet with its header.
-    fn finish_careful(&mut self, packet: &mut [u8], ip: &Ip) {
-        let pseudo = pseudo(ip.src, ip.dst, ip.protocol, ip.payload().len() as u16);
-        self.finish(packet.get_mut(ip.payload()).unwrap_or_default(), pseudo, ip);
+    fn finish_careful(&mut self, packet: &mut [u8], ip: &Ip) -> bool {
+        self.finish(packet.get_mut(ip.payload()).unwrap_or_default(), ip.pseudo(), ip)
     }
 
     /// Verifies the outer UDP checksum if there is one, or else that there need be none.

@@ -6,6 +6,7 @@ use core::ops::Range;
 use zerocopy::FromBytes;
 
 use crate::drops::DropReason;
+use crate::wire::checksum::{Sum, pseudo};
 use crate::wire::ipv4::{self, protocol};
 use crate::wire::vxlan::{Extension, Policy};
 use crate::wire::{Ethernet, Ipv4, Ipv6, Mac, Udp, Vni, Vxlan, eth, udp, vxlan};
@@ -111,6 +112,8 @@ pub(super) struct Ip {
     /// Bytes in front of the payload: options and extension headers count.
     pub header_len: u16,
     pub total_len: u16,
+    /// We have computed the checksum of the payload ourselves.
+    pub finished: bool,
 }
 
 impl Ip {
@@ -126,6 +129,7 @@ impl Ip {
             later: ip.is_later_fragment(),
             header_len: ip.header_len() as u16,
             total_len: ip.total_len.get(),
+            finished: false,
         }
     }
 
@@ -143,6 +147,7 @@ impl Ip {
             later: upper.later,
             header_len: upper.at,
             total_len,
+            finished: false,
         }
     }
 
@@ -150,6 +155,11 @@ impl Ip {
     #[inline]
     pub(super) fn payload(&self) -> Range<usize> {
         usize::from(self.header_len)..usize::from(self.total_len)
+    }
+
+    /// The sum over the pseudo-header of its payload.
+    pub(super) fn pseudo(&self) -> Sum {
+        pseudo(self.src, self.dst, self.protocol, self.payload().len() as u16)
     }
 }
 

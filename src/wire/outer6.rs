@@ -66,12 +66,12 @@ impl OuterV6 {
         self.ip.set_traffic_class(self.ip.traffic_class() | tos);
     }
 
-    /// The UDP checksum over the datagram that these headers and `inner`, an IP packet, make (RFC 8200 §8.1): never
-    /// zero, which would say that there is none.
-    pub fn checksum(&self, inner: &[u8]) -> [u8; 2] {
+    /// The UDP checksum over the datagram that these headers and an IP packet make, `front` and what sums up to `rest` (RFC
+    /// 8200 §8.1): never zero, which would say that there is none. `front` is even where there is a rest.
+    pub fn checksum(&self, front: &[u8], rest: Sum) -> [u8; 2] {
         let headers = Sum::ZERO.bytes(self.udp.as_bytes()).bytes(self.vxlan.as_bytes()).bytes(self.inner.as_bytes());
         let pseudo = pseudo_v6(self.ip.addresses(), protocol::UDP, self.udp.len.get());
-        match headers.bytes(inner).plus(pseudo).checksum() {
+        match headers.bytes(front).plus(rest).plus(pseudo).checksum() {
             [0, 0] => [0xff, 0xff],
             sum => sum,
         }
@@ -101,7 +101,10 @@ mod tests {
             });
             let flow = Flow::new(seed);
             o.stamp(inner.len() as u16, flow, tos);
-            o.udp.checksum = o.checksum(&inner);
+            let (front, rest) = inner.split_at(inner.len() / 4 * 2);
+            let in_parts = o.checksum(front, Sum::ZERO.bytes(rest));
+            o.udp.checksum = o.checksum(&inner, Sum::ZERO);
+            prop_assert_eq!(o.udp.checksum, in_parts);
             let packet = [o.ip.as_bytes(), o.udp.as_bytes(), o.vxlan.as_bytes(), o.inner.as_bytes(), &inner].concat();
             let ip = Ipv6::parse(&packet).unwrap();
             let pseudo = pseudo_v6(ip.addresses(), protocol::UDP, ip.payload_len.get());
@@ -129,7 +132,7 @@ mod tests {
         });
         o.stamp(2, Flow::new(0), 0);
         // the word that makes the sum zero is the checksum over zero in its place
-        let inner = o.checksum(&[0, 0]);
-        assert_eq!(o.checksum(&inner), [0xff, 0xff]);
+        let inner = o.checksum(&[0, 0], Sum::ZERO);
+        assert_eq!(o.checksum(&inner, Sum::ZERO), [0xff, 0xff]);
     }
 }
