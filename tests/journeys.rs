@@ -76,6 +76,18 @@ fn transit_changes_vni_port_addresses_and_macs() {
     assert_eq!(inner, ethernet(GREEN_NODE.1, GREEN_MAC, 0x0800, &one_hop_later(&ip)));
 }
 
+#[test]
+fn packets_of_the_second_overlay_are_let_in_as_such() {
+    let mut g = Gateway::new();
+    for _ in 0..2 {
+        let ip = Ip::udp(GREEN_POD, NATIVE, (1000, 2000), b"hello");
+        let inner = ethernet(GREEN_MAC, GREEN_NODE.1, 0x0800, &ip.bytes());
+        let outer = Ip::new(GREEN_NODE.0, GREEN_VTEP, 17, vec![]);
+        let frame = Vxlan { outer, udp_port: 4789, vni: 7, inner, ..from_blue(&ip) }.frame();
+        assert_eq!(g.receive(UNDERLAY, &[&frame]).only().1[14..], one_hop_later(&ip)[..]);
+    }
+}
+
 /// draft-smith-vxlan-group-policy: only where both overlays were told to.
 #[test]
 fn group_policies_are_carried_between_overlays_that_have_them() {
@@ -116,6 +128,19 @@ fn ethernet_padding_does_not_travel() {
     let mut frame = plain(&Ip::udp(NATIVE, BLUE_POD, (1, 2), b""));
     frame.resize(60, 0xee);
     assert_eq!(g.receive(ACCESS, &[&frame]).only().1.len(), 14 + 28 + 50);
+}
+
+/// A datagram that ends before its ports do has none, whatever lies behind it.
+#[test]
+fn padding_is_no_part_of_a_flow() {
+    let mut g = Gateway::new();
+    let mut frame = plain(&Ip::new(NATIVE, BLUE_POD, 17, vec![1; 3]));
+    let ports = [0x55, 0xaa].map(|padding| {
+        frame.truncate(14 + 23);
+        frame.resize(60, padding);
+        g.receive(ACCESS, &[&frame]).only().1[34..36].to_vec()
+    });
+    assert_eq!(ports[0], ports[1]);
 }
 
 #[test]
