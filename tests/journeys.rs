@@ -236,15 +236,15 @@ fn a_udp_checksum_of_zero_stays_and_a_computed_zero_becomes_ones() {
 fn congestion_marks_follow_rfc_6040() {
     let mut g = Gateway::new();
     let (ect0, ect1, ce) = (2, 1, 3);
-    for (inner, outer, want) in [(0, 0, 0), (0, ect0, 0), (0, ect1, 0), (ect0, ce, ce), (ect0, ect1, ect1), (ce, 0, ce)]
-    {
+    let marks = [(0, 0, 0), (0, ect0, 0), (0, ect1, 0), (ect0, ce, ce), (ect0, ect1, ect1), (ce, 0, ce)];
+    for (dscp, (inner, outer, want)) in [0, 0xb8].into_iter().flat_map(|dscp| marks.map(|mark| (dscp, mark))) {
         let mut ip = Ip::udp(BLUE_POD, NATIVE, (1, 2), b"x");
-        ip.tos = 0xb8 | inner;
+        ip.tos = dscp | inner;
         let mut v = from_blue(&ip);
         v.outer.tos = outer;
-        ip.tos = 0xb8 | want;
+        ip.tos = dscp | want;
         let outcome = g.receive(UNDERLAY, &[&v.frame()]);
-        assert_eq!(outcome.only().1[14..], one_hop_later(&ip)[..], "inner {inner} outer {outer}");
+        assert_eq!(outcome.only().1[14..], one_hop_later(&ip)[..], "DSCP {dscp:#x}, inner {inner}, outer {outer}");
     }
     for ecn in 0..4 {
         let mut ip = Ip::udp(NATIVE, BLUE_POD, (1, 2), b"x");
