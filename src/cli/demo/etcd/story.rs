@@ -13,7 +13,7 @@ use crate::cli::demo::summary::TOLERATED_LOSS;
 use crate::lab::LabError;
 use crate::lab::traffic::UdpLoad;
 
-/// How long a change may take to show: after etcd was away, the gateway may be in the middle of a pause of 4 s.
+/// How long a change may take to show: after etcd was away, the gateway may be in the middle of a pause of 2 s.
 const PATIENCE: Duration = Duration::from_secs(8);
 /// How long etcd is away at least: shorter, and the gateway may not even notice.
 const AWAY: Duration = Duration::from_secs(1);
