@@ -10,6 +10,7 @@ mod machine;
 mod names;
 mod readme;
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use machine::Machine;
@@ -191,8 +192,12 @@ fn the_readmes_commands_for_docker() {
     Steady::start(&net, RATE).finish(&net, &[]);
     machine.run("docker-compose --file docker/compose.yaml down");
     assert_eq!(net.programs(), [""; 0], "XDP programs left behind");
-    if names::wanted() {
-        names::are_resolved(&net, &machine);
+    match names::wanted() {
+        true => names::are_resolved(&net, &machine),
+        // past the harness, which keeps what a test that passes prints
+        false => std::io::stdout()
+            .write_all(b"\nNOT BUILT IN, not tried: clients of etcd and Kubernetes, by host name\n")
+            .unwrap(),
     }
     machine.run("systemctl stop dockerd");
 }
