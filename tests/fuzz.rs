@@ -72,6 +72,50 @@ fn seeds() -> Vec<(PortId, Vec<u8>)> {
     seeds.push((ACCESS, plain(&partial)));
     seeds.extend(seeds_6());
     seeds.extend(shared_seeds());
+    seeds.extend(partial_seeds());
+    seeds
+}
+
+/// Checksums that are unfinished, in every journey, with an outer checksum and without, and with padding behind the packet.
+fn partial_seeds() -> Vec<(PortId, Vec<u8>)> {
+    let mut seeds = Vec::new();
+    for (to, data) in [(NATIVE, &b"odd"[..]), (GREEN_POD, b"even"), (BLUE_ADDRESS, b"ours"), (GREEN_POD, &[7; 1400])] {
+        for (make, field) in [(Ip::udp as fn(_, _, _, &_) -> Ip, 6), (Ip::tcp, 16)] {
+            let whole = make(BLUE_POD, to, (1000, 2000), data);
+            let mut partial = whole.clone();
+            partial.unfinish(field);
+            seeds.push((UNDERLAY, from_blue(&partial).frame()));
+            // an outer checksum is computed over the packet as it will be
+            for padding in [0, 3, 8] {
+                let mut vxlan = from_blue(&whole);
+                vxlan.inner.extend(vec![0; padding]);
+                let mut frame = vxlan.frame_with_checksum();
+                let at = 50 + 14 + 20 + field;
+                frame[at..at + 2].copy_from_slice(&partial.payload[field..field + 2]);
+                seeds.push((UNDERLAY, frame));
+            }
+            let mut plain_one = make(NATIVE, to, (1000, 2000), data);
+            plain_one.unfinish(field);
+            seeds.push((ACCESS, [plain(&plain_one), vec![0; data.len() % 3]].concat()));
+        }
+    }
+    let mut syn = Ip::syn(NATIVE, BLUE_POD, 1460, true);
+    syn.unfinish(16);
+    let mut old = Ip { ttl: 1, ..Ip::tcp(NATIVE, BLUE_POD, (1, 2), b"old") };
+    old.unfinish(16);
+    seeds.extend([&syn, &old].map(|ip| (ACCESS, plain(ip))));
+    for (make, field) in [(Ip6::udp as fn(_, _, _, &_) -> Ip6, 6), (Ip6::tcp, 16)] {
+        let mut partial = make(NATIVE_6, RED_POD_6, (1, 2), b"payload");
+        partial.unfinish(field);
+        seeds.push((ACCESS, plain_6(&partial)));
+        let whole = make(RED_POD_6, NATIVE_6, (1, 2), b"payload");
+        let mut partial = whole.clone();
+        partial.unfinish(field);
+        let mut frame = on_underlay(&red_outer(&red_inner(0x86dd, &whole.bytes())));
+        let at = frame.len() - partial.payload.len() + field;
+        frame[at..at + 2].copy_from_slice(&partial.payload[field..field + 2]);
+        seeds.push((UNDERLAY, frame));
+    }
     seeds
 }
 
@@ -215,6 +259,13 @@ fn laid(frame: &[u8]) -> ([u8; 2048], Span) {
 /// What the path makes of a frame: verdict, and the bytes that leave.
 type Outcome = (Verdict, Vec<u8>);
 
+/// What the wire sees of a packet whose checksum was left to the device.
+fn finished(path: &Path<'_>, (verdict, mut bytes): Outcome) -> Outcome {
+    let Verdict::SendUnfinished(port, journey) = verdict else { return (verdict, bytes) };
+    path.unfinished().finish(&mut bytes);
+    (Verdict::Send(port, journey), bytes)
+}
+
 /// Of a packet that is dropped nothing is left to compare.
 fn outcome(verdict: Verdict, packet: &Packet<'_>) -> Outcome {
     let left = if matches!(verdict, Verdict::Drop(_)) { Vec::new() } else { packet.bytes().to_vec() };
@@ -331,6 +382,10 @@ fn the_fast_path_decides_as_the_careful_one() {
     let (mut dice, seeds) = (Dice(seed), seeds());
     let memory = || Memory::new(FlowCache::new(4096, settings().hasher));
     let (mut quick, mut careful) = (memory(), memory());
+    let (mut quick_left, mut careful_left) = (memory(), memory());
+    for memory in [&mut quick_left, &mut careful_left] {
+        [ACCESS, UNDERLAY].into_iter().for_each(|port| memory.finishers.add(port));
+    }
     let mut frame = Vec::with_capacity(2048);
     for n in 0..packets {
         let (port, good) = &seeds[dice.below(seeds.len())];
@@ -346,7 +401,21 @@ fn the_fast_path_decides_as_the_careful_one() {
         assert_eq!(one, other, "packet {n} of seed {seed}: {frame:02x?}");
         assert_eq!(quick.partial_checksums, careful.partial_checksums, "packet {n} of seed {seed}");
         assert_eq!(quick.mss_clamped, careful.mss_clamped, "packet {n} of seed {seed}");
+        // with devices that finish checksums the wire sees the same
+        for (memory, careful) in [(&mut quick_left, false), (&mut careful_left, true)] {
+            let mut path = Path { tables, memory, now };
+            let outcome = decide(&mut path, *port, &frame, careful);
+            assert_eq!(finished(&path, outcome), one, "left: packet {n} of seed {seed}: {frame:02x?}");
+        }
+        let sums = |memory: &Memory| memory.partial_checksums + memory.left_checksums;
+        assert_eq!(quick_left.left_checksums, careful_left.left_checksums, "packet {n} of seed {seed}");
+        assert!(
+            [&quick_left, &careful_left].map(sums) == [sums(&careful); 2],
+            "packet {n} of seed {seed}: {frame:02x?}"
+        );
     }
+    let left = quick_left.left_checksums;
+    assert!(left > packets / 30 && quick_left.partial_checksums > packets / 1000, "{left} left");
     assert!(quick.mss_clamped > packets / 1000, "{}", quick.mss_clamped);
 }
 

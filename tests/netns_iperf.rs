@@ -50,11 +50,13 @@ fn one_way(net: &Net, family: Family, (client, server): (&Host, &Host), directio
     // A sender that outruns a queue loses segments now and then. The bug to find loses most of them.
     assert!(run.retransmits < 100.0 + 0.05 * run.sent / segment, "{what}: {run:?}");
     let (packets, lost) = udp(client, server, family, (datagrams, mtu - headers - 8), direction);
-    // A receiver that gets no CPU time loses some. What is wrong with large ones, or with one family, loses all.
-    assert!(packets >= f64::from(datagrams - 1) && lost < 0.2 * packets, "{what}: {lost} of {packets} datagrams lost");
+    // A receiver that gets no CPU time for the few packets that its buffer holds loses many. What is wrong with large ones, or with one family, loses all.
+    assert!(packets >= f64::from(datagrams - 1) && lost < 0.75 * packets, "{what}: {lost} of {packets} datagrams lost");
 }
 
 fn sound(net: &Net) {
+    let left = net.ledger().sum("selvedge_left_checksums_total", &[]);
+    assert!(left > 1000.0, "offloads are on, so checksums come unfinished, and go so: {left}");
     for host in hosts(&net.t) {
         assert_eq!(bad_checksums(&host.ns), 0, "over {:?}: {}", net.t.shape.underlay, host.ns.name());
     }

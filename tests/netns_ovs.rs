@@ -31,7 +31,8 @@ const TRANSFER: u64 = 1 << 20;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 fn net(tag: &str, underlay: Family) -> Option<Net> {
-    let net = Net::shaped(tag, Shape { underlay, dual_stack: true, ..Shape::default() })?;
+    let mut net = Net::shaped(tag, Shape { underlay, dual_stack: true, ..Shape::default() })?;
+    net.finish_checksums();
     for host in hosts(&net.t) {
         host.ns.sysctl("net.ipv4.ip_local_port_range", EPHEMERAL).unwrap();
     }

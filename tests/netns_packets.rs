@@ -32,7 +32,9 @@ fn who_may_send_what() {
 
 #[test]
 fn content_and_unfinished_checksums() {
-    let Some(net) = Net::running("scapycontent") else { return };
+    let Some(mut net) = Net::new("scapycontent") else { return };
+    net.finish_checksums();
+    net.start();
     play(net, "packets.py", "content", 13);
 }
 

@@ -38,7 +38,9 @@ fn journeys(net: &Net) -> Vec<(&Host, &Host)> {
 
 #[test]
 fn what_the_gateway_sends_is_sound() {
-    let Some(net) = Net::running("traffic") else { return };
+    let Some(mut net) = Net::new("traffic") else { return };
+    net.finish_checksums();
+    net.start();
     let t = &net.t;
     for host in hosts(t) {
         host.ns.sysctl("net.ipv4.ip_local_port_range", EPHEMERAL).unwrap();

@@ -1,5 +1,7 @@
 //! XDP ports on real (virtual) interfaces: sockets, steering and what they leave to the kernel. Needs root.
 
+#[path = "xdp_port/checksums.rs"]
+mod checksums;
 #[path = "xdp_port/net.rs"]
 mod net;
 #[path = "xdp_port/reasons.rs"]
@@ -35,8 +37,7 @@ struct Gateway {
 }
 
 fn open(pool: &mut Pool, options: Options) -> Result<Vec<XdpPort>, PortError> {
-    let specs: Vec<QueueSpec> =
-        ["v0", "v1"].map(|name| QueueSpec { ifindex: interface_index(name).unwrap(), queue: 0 }).to_vec();
+    let specs: Vec<QueueSpec> = ["v0", "v1"].map(|name| QueueSpec::new(interface_index(name).unwrap(), 0)).to_vec();
     XdpPort::open_all(pool, &specs, &SIZES, options)
 }
 
@@ -125,7 +126,7 @@ fn listen(address: &str) -> UdpSocket {
 }
 
 fn receive(socket: &UdpSocket) -> Vec<u8> {
-    let mut buffer = vec![0xa5; 2048];
+    let mut buffer = vec![0xa5; 4096];
     let len = socket.recv(&mut buffer).unwrap();
     buffer.truncate(len);
     buffer
@@ -256,7 +257,7 @@ fn failures_name_the_interface_and_leave_nothing_behind() {
         let strict = Options { zero_copy: ZeroCopy::On, ..Options::default() };
         let e = open(&mut pool, strict).err().unwrap().to_string();
         assert!(e.starts_with("v0 queue 0: ") && e.contains("xdp.zero_copy"), "{e}");
-        let none = QueueSpec { ifindex: interface_index("v1").unwrap(), queue: 7 };
+        let none = QueueSpec::new(interface_index("v1").unwrap(), 7);
         let e = XdpPort::open_all(&mut pool, &[none], &SIZES, Options::default()).err().unwrap();
         assert_eq!((e.interface(), e.queue()), ("v1", Some(7)));
         assert_eq!(pool.free_count(), pool.total());
@@ -300,7 +301,7 @@ fn every_queue_has_its_socket_and_generic_mode_works_too() {
         assert_eq!((v2.rx_queues(), p2.rx_queues()), (2, 2));
         let mut pool = pool();
         let specs = [(&v2, 0), (&v2, 1), (&p2, 0), (&p2, 1)];
-        let specs = specs.map(|(interface, queue)| QueueSpec { ifindex: interface.index, queue });
+        let specs = specs.map(|(interface, queue)| QueueSpec::new(interface.index, queue));
         let mut ports = XdpPort::open_all(&mut pool, &specs, &SIZES, Options::default()).unwrap();
         for mode in [AttachMode::Native, AttachMode::Generic] {
             let sockets = [(0, ports[0].socket()), (1, ports[1].socket())];

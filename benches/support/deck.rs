@@ -26,7 +26,7 @@ impl Tally {
     #[inline]
     fn count(&mut self, verdict: Verdict) {
         match verdict {
-            Verdict::Send(..) | Verdict::Split(..) => self.sent += 1,
+            Verdict::Send(..) | Verdict::SendUnfinished(..) | Verdict::Split(..) => self.sent += 1,
             Verdict::Reply(..) => self.replied += 1,
             Verdict::Drop(..) => self.dropped += 1,
         }

@@ -60,6 +60,10 @@ pub struct InterfaceFacts {
     pub gro: Option<bool>,
     /// Received VLAN tags are taken off and kept beside the frame (802.1Q).
     pub rx_vlan: Option<bool>,
+    /// Checksums of sent packets are left to the device.
+    pub tx_checksum: Option<bool>,
+    /// So may zero-copy sockets leave them.
+    pub xsk_tx_checksum: Option<bool>,
     /// Receive checksum offload is on.
     pub rx_checksum: Option<bool>,
     /// Which VLAN of which other interface it is, if it is one.

@@ -99,6 +99,7 @@ impl Config {
         changed(a.mode != b.mode, "xdp.mode");
         changed(a.zero_copy != b.zero_copy, "xdp.zero_copy");
         changed(a.multi_buffer != b.multi_buffer, "xdp.multi_buffer");
+        changed(a.tx_checksum != b.tx_checksum, "xdp.tx_checksum");
         changed(a.busy_poll_us != b.busy_poll_us, "xdp.busy_poll_us");
         changed(self.state != new.state, "state.directory");
         changed(self.metrics != new.metrics, "metrics.address");

@@ -8,6 +8,7 @@ mod load;
 mod overlap;
 mod plan;
 mod plan_checks;
+mod plan_checksums;
 mod plan_mtu;
 mod plan_overlays;
 mod plan_vlan;
@@ -203,6 +204,8 @@ pub struct XdpConfig {
     pub zero_copy: Switch,
     /// Packets in several chunks, for MTUs that one does not hold. "auto": if an interface's MTU takes it.
     pub multi_buffer: Switch,
+    /// Checksums that arrive unfinished are left to the device by which they leave.
+    pub tx_checksum: Switch,
     /// Microseconds of preferred busy polling (SO_BUSY_POLL), 0 to 10,000; 0 is off.
     pub busy_poll_us: u32,
 }

@@ -5,7 +5,8 @@ use core::fmt;
 use super::facts::{HostFacts, InterfaceFacts};
 use super::plan_mtu::Sizes;
 use super::suggest::did_you_mean;
-use super::{Config, Cores, PortConfig, Role, Switch, XdpMode, plan_checks, plan_overlays, plan_vlan};
+use super::{Config, Cores, PortConfig, Role, Switch, XdpMode, plan_checks, plan_checksums, plan_overlays, plan_vlan};
+use crate::port::Finishing;
 use crate::tables::PortId;
 use crate::wire::{Mac, Mtu, VlanTags};
 
@@ -92,6 +93,8 @@ pub struct PortPlan {
     pub queues: u16,
     /// Where the XDP program goes.
     pub attach: Attach,
+    /// What may be left to its device.
+    pub finishing: Finishing,
 }
 
 /// What will be started.
@@ -133,6 +136,7 @@ impl Plan {
         plan_vlan::devices(&ports, &mut findings);
         let cores = cores(config, host, &ports, &mut findings);
         let attached: Vec<_> = ports.iter().map(|p| attach(config, p, &mut findings)).collect();
+        let finishing: Vec<_> = ports.iter().map(|p| plan_checksums::finishing(config, p, &mut findings)).collect();
         let sizes = Sizes::new(config, host, &ports, &attached);
         let zero_copy = zero_copy(config, &sizes, &ports, &mut findings);
         let hugepages = plan_checks::memory(config, host, cores.len(), &mut findings);
@@ -143,7 +147,8 @@ impl Plan {
         if findings.iter().any(|f| f.severity == Severity::Error) {
             return (None, findings);
         }
-        let ports = ports.iter().zip(attached).enumerate().map(|(i, (p, attach))| p.plan(i, attach));
+        let ports = ports.iter().zip(attached).zip(finishing);
+        let ports = ports.enumerate().map(|(i, ((p, attach), finishing))| p.plan(i, attach, finishing));
         let multi_buffer = sizes.multi_buffer();
         let plan = ports.collect::<Option<_>>();
         let plan = plan.map(|ports| Self { ports, cores, zero_copy, multi_buffer, hugepages, overlay_mtu });
@@ -152,7 +157,7 @@ impl Plan {
 }
 
 impl Matched<'_> {
-    fn plan(&self, index: usize, attach: Attach) -> Option<PortPlan> {
+    fn plan(&self, index: usize, attach: Attach, finishing: Finishing) -> Option<PortPlan> {
         Some(PortPlan {
             id: PortId(u8::try_from(index).ok()?),
             name: self.facts.name.clone(),
@@ -165,6 +170,7 @@ impl Matched<'_> {
             proxy: self.config.proxy,
             queues: self.device.rx_queues,
             attach,
+            finishing,
         })
     }
 }

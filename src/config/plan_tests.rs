@@ -34,6 +34,8 @@ fn interface(name: &str, ifindex: u32, address: &str) -> InterfaceFacts {
         lro: Some(false),
         gro: Some(true),
         rx_vlan: Some(true),
+        tx_checksum: Some(true),
+        xsk_tx_checksum: Some(false),
         rx_checksum: Some(true),
         vlan: None,
         addresses: vec![address.parse().unwrap()],
@@ -167,6 +169,12 @@ const CASES: &[Case] = &[
         |h| h.interfaces[0].xsk_zero_copy = None,
         Severity::Warning,
         &["shows only when"],
+    ),
+    (
+        &[("[xdp]", "[xdp]\ntx_checksum = \"on\"")],
+        |h| h.interfaces[1].tx_checksum = Some(false),
+        Severity::Error,
+        &["eth1: driver `ice` finishes no checksums now", "mend: ethtool -K eth1 tx on"],
     ),
     (
         &[("hugepages = \"auto\"", "hugepages = \"on\"")],

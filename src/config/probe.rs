@@ -89,6 +89,8 @@ fn interface(name: &str, addresses: Vec<IpAddr>) -> Option<InterfaceFacts> {
         gro: Some(facts.offloads.gro),
         rx_vlan: Some(facts.offloads.rx_vlan),
         vlan: host::vlan_device(facts.index).ok()?,
+        tx_checksum: Some(facts.offloads.tx_checksum),
+        xsk_tx_checksum: features.map(|f| f.tx_checksum),
         rx_checksum: Some(facts.offloads.rx_checksum),
         addresses,
     })

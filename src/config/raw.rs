@@ -210,6 +210,7 @@ fn xdp(s: &mut Section<'_, '_>) -> Option<XdpConfig> {
     let mode = s.or("mode", XdpMode::Auto, kinds::word(MODE));
     let zero_copy = s.or("zero_copy", Switch::Auto, kinds::word(SWITCH));
     let multi_buffer = s.or("multi_buffer", Switch::Auto, kinds::word(SWITCH));
+    let tx_checksum = s.or("tx_checksum", Switch::Auto, kinds::word(SWITCH));
     let busy_poll_us = s.or("busy_poll_us", 0, kinds::integer("a time in microseconds", 0..=10_000u32));
     if let (Some(m), Some(z)) = (&mode, &zero_copy)
         && (m.value, z.value) == (XdpMode::Generic, Switch::On)
@@ -229,6 +230,7 @@ fn xdp(s: &mut Section<'_, '_>) -> Option<XdpConfig> {
         mode: mode?.value,
         zero_copy: zero_copy?.value,
         multi_buffer: multi_buffer?.value,
+        tx_checksum: tx_checksum?.value,
         busy_poll_us: busy_poll_us?.value,
     })
 }

@@ -82,7 +82,7 @@ fn known_keys() -> BTreeMap<&'static str, Vec<&'static str>> {
 #[test]
 fn every_key_is_documented_in_the_sample() {
     let known = known_keys();
-    assert_eq!(known.values().map(Vec::len).sum::<usize>(), 11 + 1 + 6 + 7 + 4 + 2 + 5 + 14 + 5 + 3 + 1 + 10 + 8 + 5);
+    assert_eq!(known.values().map(Vec::len).sum::<usize>(), 11 + 1 + 6 + 7 + 5 + 2 + 5 + 14 + 5 + 3 + 1 + 10 + 8 + 5);
     let mut documented: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut section = "";
     for line in GATEWAY.lines().chain(SOURCES.lines()) {
@@ -139,7 +139,13 @@ fn defaults_are_those_of_an_empty_table() {
     assert_eq!([m.rx_ring, m.fill_ring, m.tx_ring, m.completion_ring], [4096, 4096, 2048, 2048]);
     assert_eq!(
         c.xdp,
-        XdpConfig { mode: XdpMode::Auto, zero_copy: Switch::Auto, multi_buffer: Switch::Auto, busy_poll_us: 0 }
+        XdpConfig {
+            mode: XdpMode::Auto,
+            zero_copy: Switch::Auto,
+            multi_buffer: Switch::Auto,
+            tx_checksum: Switch::Auto,
+            busy_poll_us: 0
+        }
     );
     assert!(c.overlays[0].source_check && !c.overlays[0].gbp && c.overlays[0].dscp == Dscp::Pipe(0));
 }

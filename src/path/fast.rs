@@ -17,10 +17,10 @@ use super::ask::Told;
 use super::parse::{Ip, is_forwardable_v4};
 use super::scout::{Scouted, Shape};
 use super::{Journey, Path, Verdict, domain_of, partial};
-use crate::tables::{Domain, OuterHeader, Packed, Seat};
+use crate::tables::{Domain, OuterHeader, Packed, PortId, Seat};
 use crate::wire::checksum::{Sum, pseudo_v4};
 use crate::wire::flow::Flow;
-use crate::wire::ipv4::{self, Words, protocol};
+use crate::wire::ipv4::{Words, protocol};
 use crate::wire::{Packet, StackV4, eth, outer, stack};
 
 /// Bytes that encapsulation adds to a frame.
@@ -59,7 +59,7 @@ impl Path<'_> {
             return self.refuse_route(addrs.1, scouted.shape);
         }
         let verdict = self.send::<true>(pkt, scouted.with(src.advice, dst.advice))?;
-        if let Verdict::Send(..) = verdict {
+        if verdict.forwards() {
             self.keep(domain, addrs.0, src);
             self.keep(domain, addrs.1, dst);
         }
@@ -98,13 +98,13 @@ impl Path<'_> {
                 return None;
             }
             let ports = ports(shape, room)?;
-            self.settle(shape, room)?;
+            let left = self.settle(shape, room, way.port)?;
             let frame = StackV4::mut_from_prefix(room).ok()?.0;
             frame.ip.decrement_ttl();
             frame.outer = *header;
             frame.outer.stamp(total, Flow::of(ip, ports).port(), ip.tos() & way.tos_mask);
             pkt.set_span(at, outer::LEN_V4 + usize::from(total));
-            Some(Verdict::Send(way.port, if UNDERLAY { Journey::Transit } else { Journey::Encap }))
+            Some(sends(left, way.port, if UNDERLAY { Journey::Transit } else { Journey::Encap }))
         } else {
             let hop = tables.hop_of(dst)?;
             let (header, mtu) = hop.way.as_ref()?;
@@ -112,12 +112,12 @@ impl Path<'_> {
             if frame.ip.ttl <= 1 || total > *mtu {
                 return None;
             }
-            self.settle(shape, room)?;
+            let left = self.settle(shape, room, hop.port)?;
             let frame = StackV4::mut_from_prefix(room).ok()?.0;
             frame.ip.decrement_ttl();
             frame.outer.inner = *header;
             pkt.set_span(at + GROWTH, eth::LEN + usize::from(total));
-            Some(Verdict::Send(hop.port, if UNDERLAY { Journey::Decap } else { Journey::Native }))
+            Some(sends(left, hop.port, if UNDERLAY { Journey::Decap } else { Journey::Native }))
         }
     }
 
@@ -150,7 +150,7 @@ impl Path<'_> {
             return self.refuse_route(addrs.1, scouted.shape);
         }
         let verdict = self.send::<false>(pkt, scouted.with(src.advice, dst.advice))?;
-        if let Verdict::Send(..) = verdict {
+        if verdict.forwards() {
             self.keep(Domain(0), addrs.0, src);
             self.keep(Domain(0), addrs.1, dst);
         }
@@ -170,23 +170,34 @@ impl Path<'_> {
         self.send::<false>(pkt, scouted)
     }
 
-    /// What few packets need before they leave: unfinished checksums are finished, an outer checksum is verified.
+    /// What few packets need before they leave by `port`: an outer checksum is verified, one that is unfinished is finished
+    /// or left to the device. Says whether it is left.
     #[inline(always)]
-    fn settle(&mut self, shape: Shape, room: &mut [u8]) -> Option<()> {
-        if shape.has(Shape::UNSETTLED) { self.settle_rest(shape, room) } else { Some(()) }
+    fn settle(&mut self, shape: Shape, room: &mut [u8], port: PortId) -> Option<bool> {
+        if shape.has(Shape::UNSETTLED) { self.settle_rest(shape, room, port) } else { Some(false) }
     }
 
     #[inline(never)]
-    fn settle_rest(&mut self, shape: Shape, room: &mut [u8]) -> Option<()> {
+    fn settle_rest(&mut self, shape: Shape, room: &mut [u8], port: PortId) -> Option<bool> {
         let (front, rest) = room.split_first_chunk_mut::<{ stack::LEN }>()?;
         let frame: &StackV4 = transmute_ref!(&*front);
-        let ip = frame.ip.words();
+        let mut ip = Ip::v4(&frame.ip);
         if shape.has(Shape::UNFINISHED) {
-            let payload = rest.get_mut(..usize::from(ip.total_len()) - ipv4::LEN)?;
-            let pseudo = pseudo_v4(frame.ip.addresses(), ip.protocol(), payload.len() as u16);
-            let _ = self.finish(payload, pseudo, &Ip::v4(&frame.ip));
+            ip.unfinished = partial::find(rest, &ip);
+            ip.known = !ip.unfinished.is_none();
         }
-        if shape.has(Shape::CHECKED) { verify_outer(frame, rest) } else { Some(()) }
+        if shape.has(Shape::CHECKED) {
+            verify_outer(frame, rest, &ip)?;
+        }
+        if ip.unfinished.is_none() {
+            return Some(false);
+        }
+        let left = self.leave(ip.unfinished, port);
+        if !left {
+            ip.unfinished.finish(rest.get_mut(..ip.payload().len())?);
+            self.memory.partial_checksums += 1;
+        }
+        Some(left)
     }
 
     /// Asks the tables about an address, unless the cache knows it. What they say it is to learn only if the packet is
@@ -213,20 +224,30 @@ impl Path<'_> {
     }
 }
 
+#[inline(always)]
+fn sends(left: bool, port: PortId, journey: Journey) -> Verdict {
+    if left { Verdict::SendUnfinished(port, journey) } else { Verdict::Send(port, journey) }
+}
+
 /// The ports, if the payload begins with some that count; zeroes otherwise.
 #[inline(always)]
 pub(super) fn ports(shape: Shape, room: &[u8]) -> Option<[u8; 4]> {
     if shape.has(Shape::PORTS) { Some(*room.first_chunk::<REACH>()?.last_chunk()?) } else { Some([0; 4]) }
 }
 
-/// Verifies the outer UDP checksum; `rest` is what follows the headers.
+/// Verifies the outer UDP checksum; `rest` is what follows the headers, of which the inner one said `ip`.
 #[inline(never)]
-fn verify_outer(frame: &StackV4, rest: &[u8]) -> Option<()> {
+fn verify_outer(frame: &StackV4, rest: &[u8], ip: &Ip) -> Option<()> {
     let h = &frame.outer;
     let behind = (eth::LEN + usize::from(h.ip.total_len.get())).checked_sub(stack::LEN)?;
+    let payload = match ip.sum() {
+        None => Sum::ZERO.bytes(rest.get(..behind)?),
+        Some(sum) if behind == ip.payload().len() => sum,
+        Some(_) => return None,
+    };
     // all pieces but the last are even
     let headers = Sum::ZERO.bytes(h.udp.as_bytes()).bytes(h.vxlan.as_bytes()).bytes(h.inner.as_bytes());
-    let datagram = headers.bytes(frame.ip.as_bytes()).bytes(rest.get(..behind)?);
+    let datagram = headers.bytes(frame.ip.as_bytes()).plus(payload);
     let pseudo = pseudo_v4(h.ip.addresses(), protocol::UDP, h.udp.len.get());
     partial::verify_outer(pseudo, h.udp.checksum, datagram).ok()
 }

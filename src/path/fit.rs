@@ -22,14 +22,14 @@ impl Path<'_> {
     /// Lowers the segment size that a SYN announces to what fits the tunnels it comes from and goes to: its receiver's
     /// segments come back by the former, and the sender's own MTU need not be that of the latter.
     #[inline]
-    pub(super) fn clamp(&mut self, origin: Origin, to: Option<&Peer>, ip: &Ip, pkt: &mut Packet<'_>) {
+    pub(super) fn clamp(&mut self, origin: Origin, to: Option<&Peer>, ip: &mut Ip, pkt: &mut Packet<'_>) {
         if self.tables.clamps() && ip.protocol == protocol::TCP && !ip.fragment {
             self.clamp_tcp(origin, to, ip, pkt);
         }
     }
 
     #[cold]
-    fn clamp_tcp(&mut self, origin: Origin, to: Option<&Peer>, ip: &Ip, pkt: &mut Packet<'_>) {
+    fn clamp_tcp(&mut self, origin: Origin, to: Option<&Peer>, ip: &mut Ip, pkt: &mut Packet<'_>) {
         let from = match origin {
             Origin::Overlay { peer, .. } => self.tables.peer(peer),
             Origin::Access { .. } => None,
@@ -40,6 +40,10 @@ impl Path<'_> {
         // RFC 9293 §3.7.1: without the headers as they are without options
         let headers = if ip.src.is_ipv4() { ipv4::LEN } else { ipv6::LEN } + tcp::LEN;
         let limit = mtu.saturating_sub(headers as u16);
+        // what is changed incrementally has to be there
+        if tcp::is_syn(pkt.bytes().get(ip.payload()).unwrap_or_default()) {
+            self.finish_here(ip, pkt);
+        }
         let segment = pkt.bytes_mut().get_mut(ip.payload()).unwrap_or_default();
         self.memory.mss_clamped += u64::from(tcp::clamp_mss(segment, limit));
     }

@@ -17,7 +17,7 @@ use crate::wire::{Ethernet, IpHeader, Ipv4, Ipv6, Mac, OuterV4, OuterV6, Packet,
 impl Path<'_> {
     /// Routes the IP packet that `pkt` holds, whose header said `ip`.
     #[inline]
-    pub(super) fn forward(&mut self, origin: Origin, ip: Ip, pkt: &mut Packet<'_>) -> Result<Verdict, DropReason> {
+    pub(super) fn forward(&mut self, origin: Origin, mut ip: Ip, pkt: &mut Packet<'_>) -> Result<Verdict, DropReason> {
         // RFC 1812 §5.3.7: martian addresses are not forwarded.
         if !is_forwardable(ip.src) || !is_forwardable(ip.dst) {
             return Err(DropReason::Martian);
@@ -27,9 +27,12 @@ impl Path<'_> {
             advice = choose(group, origin, pkt)?;
         }
         match advice.unpack() {
-            Some(Action::Encap(peer)) => self.via_peer(origin, peer, &ip, pkt),
-            Some(Action::Deliver(hop)) => self.via_hop(origin, hop, &ip, pkt),
-            Some(Action::Local) => self.answer(origin, &ip, pkt),
+            Some(Action::Encap(peer)) => self.via_peer(origin, peer, &mut ip, pkt),
+            Some(Action::Deliver(hop)) => self.via_hop(origin, hop, &mut ip, pkt),
+            Some(Action::Local) => {
+                self.finish_here(&mut ip, pkt);
+                self.answer(origin, &ip, pkt)
+            }
             Some(Action::Group(_)) => Err(DropReason::NoNeighbour),
             Some(Action::Barred) => Err(DropReason::NotImported),
             None => Err(DropReason::NoRoute),
@@ -37,7 +40,13 @@ impl Path<'_> {
     }
 
     #[inline]
-    fn via_peer(&mut self, origin: Origin, id: PeerId, ip: &Ip, pkt: &mut Packet<'_>) -> Result<Verdict, DropReason> {
+    fn via_peer(
+        &mut self,
+        origin: Origin,
+        id: PeerId,
+        ip: &mut Ip,
+        pkt: &mut Packet<'_>,
+    ) -> Result<Verdict, DropReason> {
         let journey = match origin {
             Origin::Access { .. } => Journey::Encap,
             Origin::Overlay { peer, .. } if peer == id => return Err(DropReason::BackToSender),
@@ -53,12 +62,13 @@ impl Path<'_> {
         }
         self.clamp(origin, Some(peer), ip, pkt);
         age(pkt);
+        let verdict = self.send_by(way.port, journey, ip, pkt);
         self.dress(origin, onward.to, Some(ip), pkt)?;
-        Ok(Verdict::Send(way.port, journey))
+        Ok(verdict)
     }
 
     #[inline]
-    fn via_hop(&mut self, origin: Origin, id: HopId, ip: &Ip, pkt: &mut Packet<'_>) -> Result<Verdict, DropReason> {
+    fn via_hop(&mut self, origin: Origin, id: HopId, ip: &mut Ip, pkt: &mut Packet<'_>) -> Result<Verdict, DropReason> {
         let journey = match origin {
             Origin::Access { .. } => Journey::Native,
             Origin::Overlay { .. } => Journey::Decap,
@@ -72,8 +82,9 @@ impl Path<'_> {
         }
         self.clamp(origin, None, ip, pkt);
         age(pkt);
+        let verdict = self.send_by(port, journey, ip, pkt);
         self.dress(origin, onward.to, Some(ip), pkt)?;
-        Ok(Verdict::Send(port, journey))
+        Ok(verdict)
     }
 
     /// Gives an IP packet the headers that lead it on. `whole`: what its header said, if it is all of that packet.
@@ -84,7 +95,8 @@ impl Path<'_> {
         whole: Option<&Ip>,
         pkt: &mut Packet<'_>,
     ) -> Result<(), DropReason> {
-        let inside = Payload { known: whole.and_then(known), ..Payload::of(pkt) };
+        let known = whole.and_then(|ip| Some((usize::from(ip.header_len), ip.sum()?)));
+        let inside = Payload { known, ..Payload::of(pkt) };
         match to {
             Outlet::Peer(id) => {
                 let peer = self.tables.peer(id).ok_or(DropReason::NoNeighbour)?;
@@ -107,18 +119,20 @@ impl Path<'_> {
     fn obstacle(
         &mut self,
         origin: Origin,
-        ip: &Ip,
+        ip: &mut Ip,
         onward: Onward,
         pkt: &mut Packet<'_>,
     ) -> Option<Result<Verdict, DropReason>> {
+        if ip.ttl > 1 && ip.total_len <= onward.mtu {
+            return None;
+        }
+        // whoever is told of it, or gets it in pieces, gets it as it was meant
+        self.finish_here(ip, pkt);
         if ip.ttl <= 1 {
             return Some(self.time_exceeded(origin, ip, pkt));
         }
-        if ip.total_len > onward.mtu {
-            let cut = self.cut(origin, onward, pkt);
-            return Some(cut.map_or_else(|| self.too_big(origin, ip, onward.mtu, pkt), Ok));
-        }
-        None
+        let cut = self.cut(origin, onward, pkt);
+        Some(cut.map_or_else(|| self.too_big(origin, ip, onward.mtu, pkt), Ok))
     }
 }
 
@@ -131,12 +145,6 @@ fn choose(group: &Group, origin: Origin, pkt: &Packet<'_>) -> Result<Packed, Dro
         return Err(DropReason::BackToSender);
     }
     Ok(group.choose(Payload::of(pkt).flow))
-}
-
-/// What a payload sums up to whose checksum we have computed: with its pseudo-header to all ones (RFC 1071 §1). So it need
-/// not be read once more for an outer checksum (local checksum offload, Documentation/networking/checksum-offloads.rst).
-fn known(ip: &Ip) -> Option<(usize, Sum)> {
-    ip.finished.then(|| (usize::from(ip.header_len), Sum::ZERO.word(ip.pseudo().checksum())))
 }
 
 /// Where a packet goes on.

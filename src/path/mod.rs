@@ -28,14 +28,13 @@ mod six;
 mod touch;
 
 pub use limit::{Limiter, Tick};
+pub use partial::Finishers;
 pub use scout::Scouted;
 
 use crate::drops::DropReason;
 use crate::tables::{Domain, Dscp, FlowCache, Miss, Overlay, OverlayId, Packed, PeerId, PortId, Tables, VtepKey};
-use crate::wire::checksum::{Sum, pseudo};
-use crate::wire::ipv4::protocol;
 use crate::wire::vxlan::Policy;
-use crate::wire::{IpHeader, Mac, Packet, ecn, eth};
+use crate::wire::{IpHeader, Mac, Packet, Unfinished, ecn, eth};
 use ask::{Answers, Told};
 use core::net::{IpAddr, Ipv4Addr};
 use fit::Cut;
@@ -76,12 +75,22 @@ impl Journey {
 pub enum Verdict {
     /// It leaves by this port.
     Send(PortId, Journey),
+    /// The same, and its checksum is left to the port's device: [`Path::unfinished`] says what is.
+    SendUnfinished(PortId, Journey),
     /// It was turned into an answer to its sender, which leaves by this port.
     Reply(PortId),
     /// It leaves by this port in pieces: [`Path::fragments`] says in which.
     Split(PortId, Journey),
     /// It goes no further.
     Drop(DropReason),
+}
+
+impl Verdict {
+    /// Is the packet forwarded as it is now?
+    #[inline]
+    const fn forwards(self) -> bool {
+        matches!(self, Verdict::Send(..) | Verdict::SendUnfinished(..))
+    }
 }
 
 /// Where a packet came from, which is where an answer to it goes.
@@ -116,6 +125,12 @@ pub struct Memory {
     pub limiter: Limiter,
     /// Packets whose transport checksum had to be finished.
     pub partial_checksums: u64,
+    /// Packets whose transport checksum was left to a device.
+    pub left_checksums: u64,
+    /// The ports whose devices finish checksums.
+    pub finishers: Finishers,
+    /// What is left to the device of the packet that was decided about last.
+    unfinished: Unfinished,
     /// TCP connections whose segment size was lowered, counted by their SYN segments.
     pub mss_clamped: u64,
     /// How the packet is to be cut that was decided about last.
@@ -133,6 +148,9 @@ impl Memory {
             cache,
             limiter: Limiter::new(),
             partial_checksums: 0,
+            left_checksums: 0,
+            finishers: Finishers::default(),
+            unfinished: Unfinished::NONE,
             mss_clamped: 0,
             cut: None,
             recent: Recent::default(),
@@ -173,7 +191,7 @@ impl Path<'_> {
     #[inline(never)]
     pub fn outbound_front(&mut self, pkt: &mut Packet<'_>) -> Option<Verdict> {
         let scouted = self.scout_outbound(pkt);
-        if !scouted.is_settled() {
+        if !scouted.shape.is_plain() {
             return None;
         }
         self.fast_outbound(pkt, scouted).or_else(|| self.grouped_outbound(pkt))
@@ -183,7 +201,7 @@ impl Path<'_> {
     #[inline(never)]
     pub fn inbound_front(&mut self, pkt: &mut Packet<'_>) -> Option<Verdict> {
         let scouted = self.scout_inbound(pkt);
-        if !scouted.is_settled() {
+        if !scouted.shape.is_plain() {
             return None;
         }
         self.fast_inbound(pkt, scouted).or_else(|| self.grouped_inbound(pkt))
@@ -243,7 +261,7 @@ impl Path<'_> {
             return Err(DropReason::Source);
         }
         self.expose(pkt, eth::LEN, &ip)?;
-        ip.finished = self.finish_careful(pkt.bytes_mut(), &ip);
+        self.examine(pkt.bytes(), &mut ip);
         self.forward(Origin::Access { port, sender }, ip, pkt)
     }
 
@@ -263,8 +281,9 @@ impl Path<'_> {
         let (peer, mut inner) = self.admit(overlay, &outer, inner)?;
 
         let ip_at = outer.inner.start + usize::from(inner.ip_at);
-        inner.ip.finished = self.finish_careful(pkt.bytes_mut().get_mut(ip_at..).unwrap_or_default(), &inner.ip);
-        self.verify_outer(peer, &outer, pkt.bytes())?;
+        self.examine(pkt.bytes().get(ip_at..).unwrap_or_default(), &mut inner.ip);
+        self.is_checked(peer, &outer)?;
+        self.verify_datagram(&outer, pkt.bytes_mut(), ip_at, &mut inner.ip)?;
 
         self.expose(pkt, ip_at, &inner.ip)?;
         let uniform = self.tables.overlay(overlay).is_some_and(|o| o.dscp == Dscp::Uniform);
@@ -395,28 +414,11 @@ impl Path<'_> {
         self.tables.peer_by_source(overlay, outer.src).ok_or(DropReason::UnknownPeer)
     }
 
-    /// Finishes an unfinished transport checksum, and counts it. Says whether it was one.
-    #[cold]
-    #[inline(never)]
-    fn finish(&mut self, payload: &mut [u8], pseudo: Sum, ip: &Ip) -> bool {
-        let finished = partial::finish(payload, pseudo, ip);
-        self.memory.partial_checksums += u64::from(finished);
-        finished
-    }
-
-    /// The same for an IP packet with its header.
-    fn finish_careful(&mut self, packet: &mut [u8], ip: &Ip) -> bool {
-        self.finish(packet.get_mut(ip.payload()).unwrap_or_default(), ip.pseudo(), ip)
-    }
-
-    /// Verifies the outer UDP checksum if there is one, or else that there need be none.
-    fn verify_outer(&self, peer: PeerId, outer: &Outer, frame: &[u8]) -> Result<(), DropReason> {
-        let Some((at, field)) = &outer.checked else {
-            let agreed = || self.tables.peer(peer).is_some_and(|peer| peer.zero_checksum);
-            return if outer.src.is_ipv4() || agreed() { Ok(()) } else { Err(DropReason::OuterUdpZeroChecksum) };
-        };
-        let datagram = Sum::ZERO.bytes(frame.get(at.clone()).unwrap_or_default());
-        partial::verify_outer(pseudo(outer.src, outer.dst, protocol::UDP, at.len() as u16), *field, datagram)
+    /// Is there an outer UDP checksum, or else agreement that there need be none?
+    fn is_checked(&self, peer: PeerId, outer: &Outer) -> Result<(), DropReason> {
+        let agreed = || self.tables.peer(peer).is_some_and(|peer| peer.zero_checksum);
+        let fine = outer.checked.is_some() || outer.src.is_ipv4() || agreed();
+        if fine { Ok(()) } else { Err(DropReason::OuterUdpZeroChecksum) }
     }
 
     /// Takes everything off the packet but the IP packet at `at`: headers in front and padding behind.

@@ -9,7 +9,7 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use super::forward::{Payload, push_ethernet, push_outer, put};
 use super::parse::{Ip, Outer, is_forwardable};
-use super::{Path, Verdict};
+use super::{Path, Verdict, partial};
 use crate::drops::DropReason;
 use crate::tables::{Action, Domain, OverlayId, PortId};
 use crate::wire::arp::{self, Arp};
@@ -103,7 +103,8 @@ impl Path<'_> {
         if link.dst != overlay.mac && !link.dst.is_multicast() {
             return Err(DropReason::InnerDestinationMac);
         }
-        self.verify_outer(peer, outer, pkt.bytes())?;
+        self.is_checked(peer, outer)?;
+        partial::verify_whole(outer, pkt.bytes())?;
         let asked = Asked::read(link, payload).ok_or(DropReason::Neighbour)?;
         if !overlay.addresses.contains(asked.target) {
             return Err(DropReason::Neighbour);

@@ -9,7 +9,7 @@ use crate::drops::DropReason;
 use crate::wire::checksum::{Sum, pseudo};
 use crate::wire::ipv4::{self, protocol};
 use crate::wire::vxlan::{Extension, Policy};
-use crate::wire::{Ethernet, Ipv4, Ipv6, Mac, Udp, Vni, Vxlan, eth, udp, vxlan};
+use crate::wire::{Ethernet, Ipv4, Ipv6, Mac, Udp, Unfinished, Vni, Vxlan, eth, udp, vxlan};
 
 /// What the path needs of an outer header that holds together.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -112,8 +112,10 @@ pub(super) struct Ip {
     /// Bytes in front of the payload: options and extension headers count.
     pub header_len: u16,
     pub total_len: u16,
-    /// We have computed the checksum of the payload ourselves.
-    pub finished: bool,
+    /// What of the checksum of the payload is still to be done.
+    pub unfinished: Unfinished,
+    /// The payload's checksum is right, or will be once it is finished: it was not computed elsewhere.
+    pub known: bool,
 }
 
 impl Ip {
@@ -129,7 +131,8 @@ impl Ip {
             later: ip.is_later_fragment(),
             header_len: ip.header_len() as u16,
             total_len: ip.total_len.get(),
-            finished: false,
+            unfinished: Unfinished::NONE,
+            known: false,
         }
     }
 
@@ -147,7 +150,8 @@ impl Ip {
             later: upper.later,
             header_len: upper.at,
             total_len,
-            finished: false,
+            unfinished: Unfinished::NONE,
+            known: false,
         }
     }
 
@@ -160,6 +164,13 @@ impl Ip {
     /// The sum over the pseudo-header of its payload.
     pub(super) fn pseudo(&self) -> Sum {
         pseudo(self.src, self.dst, self.protocol, self.payload().len() as u16)
+    }
+
+    /// What its payload sums up to, once its checksum is finished, if that is known without reading it: with its
+    /// pseudo-header to all ones (RFC 1071 §1). So it need not be read for an outer checksum (local checksum offload,
+    /// Documentation/networking/checksum-offloads.rst).
+    pub(super) fn sum(&self) -> Option<Sum> {
+        self.known.then(|| Sum::ZERO.word(self.pseudo().checksum()))
     }
 }
 

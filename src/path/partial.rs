@@ -5,46 +5,57 @@
 //! packet is told by its field, which equals the pseudo-header's sum. A finished checksum does so only by chance
 //! (2⁻¹⁶), and then computing it again yields what is there already: finishing never harms an intact packet.
 //!
-//! They could be left to others by the TX descriptor's metadata, in `port::xdp`, with what `complete` knows: in copy mode to the
-//! kernel, which then treats the frame as one of its own, in zero copy to a driver that has `tx-checksum` among the
-//! xsk-features of netlink's netdev family (Documentation/networking/xsk-tx-metadata.rst).
+//! If the port by which it leaves has a device that finishes checksums, it is left to that one: then nobody here reads the
+//! packet's payload, and where the device is a veth, nobody at its other end does either. Otherwise it is finished here.
 
-use super::parse::Ip;
+use super::parse::{Ip, Outer};
+use super::{Path, Verdict};
 use crate::drops::DropReason;
-use crate::wire::checksum::Sum;
+use crate::path::Journey;
+use crate::tables::PortId;
+use crate::wire::checksum::{Sum, pseudo};
 use crate::wire::ipv4::{self, Words, protocol};
+use crate::wire::unfinished::{ICMPV6_CHECKSUM, TCP_CHECKSUM, UDP_CHECKSUM};
+use crate::wire::{Packet, Unfinished};
 
-/// Offset of the checksum in a TCP header (RFC 9293 §3.1).
-const TCP_CHECKSUM: usize = 16;
-/// Offset of the checksum in a UDP header (RFC 768).
-const UDP_CHECKSUM: usize = 6;
-/// Offset of the checksum in an ICMPv6 header (RFC 4443 §2.1).
-const ICMPV6_CHECKSUM: usize = 2;
+/// The ports whose devices finish checksums, a bit a port.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Finishers(u64);
 
-/// Finishes the transport checksum of an IP packet if it is partial. `payload` is the packet without its IP header and
-/// extension headers, which said `ip`; `pseudo` is the sum over the pseudo-header. Says whether it was.
+impl Finishers {
+    /// The device of a port (0 to 63) finishes checksums, too.
+    pub fn add(&mut self, port: PortId) {
+        self.0 |= 1u64.checked_shl(port.0.into()).unwrap_or(0);
+    }
+
+    fn has(self, port: PortId) -> bool {
+        self.0.checked_shr(port.0.into()).is_some_and(|bits| bits & 1 == 1)
+    }
+}
+
+/// What is unfinished of an IP packet whose header said `ip`; `payload` begins with the transport header, and need not be all
+/// of it.
 #[inline]
-pub(super) fn finish(payload: &mut [u8], pseudo: Sum, ip: &Ip) -> bool {
+pub(super) fn find(payload: &[u8], ip: &Ip) -> Unfinished {
     let at = match ip.protocol {
         protocol::TCP => TCP_CHECKSUM,
         protocol::UDP => UDP_CHECKSUM,
         protocol::ICMPV6 if ip.src.is_ipv6() => ICMPV6_CHECKSUM,
-        _ => return false,
+        _ => return Unfinished::NONE,
     };
     // A fragment's checksum covers what other fragments carry; stacks finish it before they fragment.
     if ip.fragment {
-        return false;
+        return Unfinished::NONE;
     }
-    match payload.get(at..at + 2) {
-        Some(field) if field == pseudo.fold() => {}
-        _ => return false,
+    let field = payload.get(usize::from(at)..).and_then(<[u8]>::first_chunk);
+    match field {
+        Some(field) if *field == ip.pseudo().fold() => Unfinished::new(ip.payload().len() as u16, at),
+        _ => Unfinished::NONE,
     }
-    complete(payload, at, pseudo, ip.protocol);
-    true
 }
 
 /// Bytes of a transport header up to the end of its checksum, whichever it is.
-pub(super) const REACH: usize = TCP_CHECKSUM + 2;
+pub(super) const REACH: usize = TCP_CHECKSUM as usize + 2;
 
 /// The front of what follows a plain IP header, which may be more than the packet has.
 pub(super) type Transport = [u8; REACH];
@@ -57,6 +68,7 @@ pub(super) fn may_be_partial(ip: Words, transport: &Transport) -> Option<bool> {
         protocol::TCP => TCP_CHECKSUM,
         _ => UDP_CHECKSUM,
     };
+    let at = usize::from(at);
     if usize::from(ip.total_len()) < ipv4::LEN + at + 2 {
         return None;
     }
@@ -64,28 +76,90 @@ pub(super) fn may_be_partial(ip: Words, transport: &Transport) -> Option<bool> {
     Some(ip.pseudo_may_fold_to(*field))
 }
 
-/// The field already holds the pseudo-header's sum: what is missing is the complement of the sum over everything,
-/// field included.
-#[cold]
-fn complete(payload: &mut [u8], at: usize, pseudo: Sum, protocol: u8) {
-    if let Some(field) = payload.get_mut(at..at + 2) {
-        field.fill(0);
+impl Path<'_> {
+    /// What is left to the device of the packet of which [`Verdict::SendUnfinished`] was said last.
+    pub fn unfinished(&self) -> Unfinished {
+        self.memory.unfinished
     }
-    let mut sum = pseudo.bytes(payload).checksum();
-    // RFC 768, RFC 8200 §8.1: a computed zero is sent as all ones, since zero means that there is none.
-    if protocol == protocol::UDP && sum == [0, 0] {
-        sum = [0xff, 0xff];
+
+    /// Sees whether the checksum of the IP packet that `packet` begins with is unfinished.
+    pub(super) fn examine(&self, packet: &[u8], ip: &mut Ip) {
+        ip.unfinished = find(packet.get(ip.payload()).unwrap_or_default(), ip);
+        ip.known = !ip.unfinished.is_none();
     }
-    if let Some(field) = payload.get_mut(at..at + 2) {
-        field.copy_from_slice(&sum);
+
+    /// Finishes the checksum of an IP packet.
+    pub(super) fn finish(&mut self, packet: &mut [u8], ip: &mut Ip) {
+        let unfinished = std::mem::take(&mut ip.unfinished);
+        if !unfinished.is_none() {
+            unfinished.finish(packet.get_mut(ip.payload()).unwrap_or_default());
+            self.memory.partial_checksums += 1;
+        }
+    }
+
+    /// As [`Path::finish`], of the IP packet that `pkt` holds.
+    #[inline]
+    pub(super) fn finish_here(&mut self, ip: &mut Ip, pkt: &mut Packet<'_>) {
+        if !ip.unfinished.is_none() {
+            self.finish(pkt.bytes_mut(), ip);
+        }
+    }
+
+    /// Leaves a checksum to the device of a port, if it finishes them.
+    pub(super) fn leave(&mut self, unfinished: Unfinished, port: PortId) -> bool {
+        let leaves = !unfinished.is_none() && self.memory.finishers.has(port);
+        if leaves {
+            self.memory.unfinished = unfinished;
+            self.memory.left_checksums += 1;
+        }
+        leaves
+    }
+
+    /// Sends the IP packet that `pkt` holds by a port, by which its checksum is finished by the device or here.
+    #[inline]
+    pub(super) fn send_by(&mut self, port: PortId, journey: Journey, ip: &mut Ip, pkt: &mut Packet<'_>) -> Verdict {
+        if self.leave(ip.unfinished, port) {
+            return Verdict::SendUnfinished(port, journey);
+        }
+        self.finish_here(ip, pkt);
+        Verdict::Send(port, journey)
+    }
+
+    /// Verifies the UDP checksum of the outer header, if it has one, of a packet whose inner IP packet lies at `ip_at`.
+    ///
+    /// The kernel computes it over the inner packet as it will be once *its* checksum is finished, which is known without
+    /// reading it. Where anything follows the inner packet, that is finished first.
+    pub(super) fn verify_datagram(
+        &mut self,
+        outer: &Outer,
+        frame: &mut [u8],
+        ip_at: usize,
+        ip: &mut Ip,
+    ) -> Result<(), DropReason> {
+        let Some((at, field)) = outer.checked.clone() else { return Ok(()) };
+        let payload = ip_at + usize::from(ip.header_len);
+        let ends = ip_at + usize::from(ip.total_len) == at.end;
+        let even = (payload - at.start).is_multiple_of(2);
+        if !(ends && even) {
+            self.finish(frame.get_mut(ip_at..).unwrap_or_default(), ip);
+        }
+        let (read, rest) = ip.sum().filter(|_| ends && even).map_or((at.end, Sum::ZERO), |sum| (payload, sum));
+        let datagram = rest.bytes(frame.get(at.start..read).unwrap_or_default());
+        verify_outer(pseudo(outer.src, outer.dst, protocol::UDP, at.len() as u16), field, datagram)
     }
 }
 
+/// As [`Path::verify_datagram`], of a packet whose inner one is as it is.
+pub(super) fn verify_whole(outer: &Outer, frame: &[u8]) -> Result<(), DropReason> {
+    let Some((at, field)) = &outer.checked else { return Ok(()) };
+    let datagram = Sum::ZERO.bytes(frame.get(at.clone()).unwrap_or_default());
+    verify_outer(pseudo(outer.src, outer.dst, protocol::UDP, at.len() as u16), *field, datagram)
+}
+
 /// Verifies the UDP checksum of an outer datagram that has one (RFC 7348 §5: one that is not zero must be right), given
-/// the sum over its pseudo-header, its checksum field and the sum over all of it.
+/// the sum over its pseudo-header, its checksum field and the sum over all of it, with the inner packet's checksum as it is
+/// once it is finished.
 ///
-/// The inner packet must have been finished before: the kernel computes the outer checksum over the inner packet as
-/// it will be once *its* checksum is finished (local checksum offload, Documentation/networking/checksum-offloads.rst).
 /// An outer checksum that is itself partial says nothing and is accepted.
 #[inline]
 pub(super) fn verify_outer(pseudo: Sum, field: [u8; 2], datagram: Sum) -> Result<(), DropReason> {

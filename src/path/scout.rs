@@ -48,12 +48,6 @@ impl Scouted {
         self.is_known() && (self.src().is_group() || self.dst().is_group())
     }
 
-    /// Is the frame plain, and nothing to be done to it for which all of it has to be read?
-    #[inline(always)]
-    pub(super) const fn is_settled(self) -> bool {
-        self.shape.is_plain() && !self.shape.has(Shape::UNSETTLED)
-    }
-
     /// The same with what the tables say besides.
     #[inline(always)]
     pub(super) const fn with(self, src: Packed, dst: Packed) -> Self {

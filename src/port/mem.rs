@@ -63,6 +63,8 @@ pub struct MemPort {
     feed: Vec<Vec<u8>>,
     next: usize,
     stats: RingStats,
+    /// It finishes checksums, as a NIC would.
+    finishes: bool,
     /// For packets in several chunks, if it has them: what its rings cannot say.
     pieces: Option<Pieces>,
 }
@@ -86,6 +88,7 @@ impl MemPort {
             feed: Vec::new(),
             next: 0,
             stats: RingStats::default(),
+            finishes: false,
             pieces: None,
         }
     }
@@ -94,6 +97,12 @@ impl MemPort {
     #[must_use]
     pub fn multi_buffer(self) -> Self {
         Self { pieces: Some(Pieces::default()), ..self }
+    }
+
+    /// The port with a device that finishes the checksums left to it, as it sends.
+    #[must_use]
+    pub fn finishing(self) -> Self {
+        Self { finishes: true, ..self }
     }
 
     /// As [`inject`](Self::inject), with only `headroom` bytes free in front of the packet (no kernel leaves fewer
@@ -187,7 +196,13 @@ impl MemPort {
         } else {
             if self.sink == Sink::Keep {
                 let frames = self.tx.frames_mut().skip(self.in_flight);
-                self.sent.extend(frames.map(|frame| pool.packet(frame).bytes().to_vec()));
+                self.sent.extend(frames.map(|frame| {
+                    let mut packet = pool.packet(frame).bytes().to_vec();
+                    if self.finishes {
+                        frame.unfinished().finish(&mut packet);
+                    }
+                    packet
+                }));
             }
             self.sent_count += sent as u64;
         }
@@ -273,6 +288,10 @@ impl Port for MemPort {
                 pool.free(frame); // there is room: this cannot be
             }
         }
+    }
+
+    fn finishes(&self) -> bool {
+        self.finishes
     }
 
     fn held(&self) -> Held {

@@ -20,8 +20,8 @@ pub use mem::{MemPort, MemRings};
 pub use pool::{Burst, Frame, HEADROOM, LONGEST, MOST_PIECES, Pool};
 pub use umem::{Backing, Umem};
 pub use xdp::{
-    AttachMode, CatchCounters, Catching, MAX_PORTS, Options, PortError, QueueSpec, RingSizes, Roles, SteerCapacity,
-    SteerCounters, SteerReason, Steering, Waiter, Waker, Woken, XdpPort, ZeroCopy,
+    AttachMode, CatchCounters, Catching, Finishing, MAX_PORTS, Options, PortError, QueueSpec, RingSizes, Roles,
+    SteerCapacity, SteerCounters, SteerReason, Steering, Waiter, Waker, Woken, XdpPort, ZeroCopy,
 };
 
 /// Where the chunks are that a port has handed to the kernel (or to a test's rings).
@@ -63,6 +63,11 @@ pub trait Port {
     /// Housekeeping between bursts: tells the kernel of frames to send if it must be told (one system call, more
     /// only where one cannot send a turn's frames), takes back what was sent, refills the fill ring.
     fn service(&mut self, pool: &mut Pool);
+
+    /// Does its device finish checksums that a frame [leaves](Frame::leave_unfinished) to it?
+    fn finishes(&self) -> bool {
+        false
+    }
 
     /// Chunks this port holds.
     fn held(&self) -> Held;

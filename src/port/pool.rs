@@ -4,12 +4,14 @@ use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::umem::Umem;
-use crate::wire::{Packet, Span};
+use crate::wire::{Packet, Span, Unfinished};
 
 mod long;
+mod metadata;
 
 use long::{LONG, Link};
 pub use long::{LONGEST, MOST_PIECES};
+pub(super) use metadata::METADATA;
 
 /// Bytes left free in front of a packet in a fresh frame. The kernel leaves as many (`XDP_PACKET_HEADROOM`).
 pub const HEADROOM: u16 = 256;
@@ -30,6 +32,8 @@ pub struct Frame {
     /// whose frame it is finds that out at no cost.
     pool: u32,
     span: Span,
+    /// What the device it leaves by is to do.
+    unfinished: Unfinished,
 }
 
 impl Frame {
@@ -44,6 +48,19 @@ impl Frame {
     #[inline]
     pub fn set_span(&mut self, span: Span) {
         self.span = span;
+    }
+
+    /// Leaves a checksum of its packet to the device by which it leaves, which must be one that
+    /// [finishes](super::Port::finishes) them.
+    #[inline]
+    pub fn leave_unfinished(&mut self, unfinished: Unfinished) {
+        self.unfinished = unfinished;
+    }
+
+    /// What is left to the device.
+    #[inline]
+    pub(super) fn unfinished(&self) -> Unfinished {
+        self.unfinished
     }
 }
 
@@ -61,6 +78,8 @@ pub struct Pool {
     free: Vec<u32>,
     /// For each chunk that holds a piece of a long packet: what of it, and where the packet goes on.
     links: Box<[Link]>,
+    /// Bytes that have to be free in front of a packet that is sent.
+    metadata: u16,
     ledger: Ledger,
 }
 
@@ -78,7 +97,7 @@ impl Pool {
         let ledger = Ledger::new(umem.frames());
         let shift = umem.chunk_size().trailing_zeros(); // a power of two
         let links = vec![Link::UNUSED; umem.frames() as usize].into_boxed_slice();
-        Ok(Self { umem, id, shift, free, links, ledger })
+        Ok(Self { umem, id, shift, free, links, metadata: 0, ledger })
     }
 
     /// A free chunk, its packet empty and beginning at [`HEADROOM`]; `None` when all are in use.
@@ -86,7 +105,13 @@ impl Pool {
     pub fn alloc(&mut self) -> Option<Frame> {
         let chunk = self.free.pop()?;
         self.ledger.moves(chunk, Place::Free, Place::Frame);
-        Some(Frame { chunk, pool: self.id, span: Span { head: HEADROOM, len: 0 } })
+        Some(self.mint(chunk, Span { head: HEADROOM, len: 0 }))
+    }
+
+    /// The frame of a chunk that is in no other's hands.
+    #[inline]
+    fn mint(&self, chunk: u32, span: Span) -> Frame {
+        Frame { chunk, pool: self.id, span, unfinished: Unfinished::NONE }
     }
 
     /// A free chunk holding a copy of `bytes` at [`HEADROOM`]; `None` when none is free or they do not fit. For
@@ -116,7 +141,7 @@ impl Pool {
     #[inline]
     pub fn packet<'a>(&'a self, frame: &'a mut Frame) -> Packet<'a> {
         debug_assert_eq!(frame.pool, self.id, "a frame was looked at through a pool it does not come from");
-        let Frame { chunk, pool, span } = frame;
+        let Frame { chunk, pool, span, .. } = frame;
         if *pool != self.id {
             return Packet::new(&mut [], span);
         }
@@ -181,11 +206,12 @@ impl Pool {
     }
 
     /// False where the kernel would drop the descriptor and never complete it: an empty packet, one that does not
-    /// fit its chunk, one of another pool. A long packet is sent by its pieces.
+    /// fit its chunk, or stands too near its beginning, one of another pool. A long packet is sent by its pieces.
     #[inline]
     pub(super) fn sendable(&self, frame: &Frame) -> bool {
         let Span { head, len } = frame.span;
-        frame.pool == self.id && len > 0 && u32::from(head) + u32::from(len) <= u32::from(self.umem.chunk_size())
+        let fits = u32::from(head) + u32::from(len) <= u32::from(self.umem.chunk_size());
+        frame.pool == self.id && len > 0 && head >= self.metadata && fits
     }
 
     /// Turns a frame to be sent into the address and length the kernel wants. The frame comes back if it is not
@@ -214,7 +240,7 @@ impl Pool {
         }
         let chunk = chunk as u32;
         self.ledger.moves(chunk, Place::Kernel, Place::Frame);
-        Some(Frame { chunk, pool: self.id, span: Span { head: head as u16, len: len as u16 } })
+        Some(self.mint(chunk, Span { head: head as u16, len: len as u16 }))
     }
 
     /// Frees a chunk the kernel has sent. `addr` may point anywhere within it, since heads move.
@@ -285,7 +311,7 @@ pub struct Burst {
 impl Burst {
     /// Room for `capacity` frames.
     pub fn new(capacity: usize) -> Self {
-        let none = || Frame { chunk: 0, pool: NO_POOL, span: Span::default() };
+        let none = || Frame { chunk: 0, pool: NO_POOL, span: Span::default(), unfinished: Unfinished::NONE };
         let slots: Box<[Frame]> = std::iter::repeat_with(none).take(capacity.next_power_of_two()).collect();
         Self { mask: slots.len() - 1, slots, capacity, head: 0, tail: 0, long: 0 }
     }
@@ -343,10 +369,10 @@ impl Burst {
     /// Takes the frame that has been in longest.
     #[inline]
     pub fn pop_front(&mut self) -> Option<Frame> {
-        let &mut Frame { chunk, pool, span } = self.front_mut()?;
+        let &mut Frame { chunk, pool, span, unfinished } = self.front_mut()?;
         // The token moves: its slot is out of `head..tail` from here on, and written before it is in again.
         self.head = self.head.wrapping_add(1);
-        Some(Frame { chunk, pool, span })
+        Some(Frame { chunk, pool, span, unfinished })
     }
 
     /// The frame that has been in longest.
@@ -497,7 +523,7 @@ mod tests {
     fn a_chunk_in_two_places_is_found() {
         let mut pool = pool(1);
         let frame = pool.alloc().unwrap();
-        let twin = Frame { chunk: frame.chunk, pool: frame.pool, span: frame.span };
+        let twin = Frame { chunk: frame.chunk, pool: frame.pool, span: frame.span, unfinished: Unfinished::NONE };
         pool.free(frame);
         assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pool.free(twin))).is_err());
     }

@@ -20,6 +20,7 @@ pub mod quote;
 pub mod stack;
 pub mod tcp;
 pub mod udp;
+pub mod unfinished;
 pub mod vlan;
 pub mod vxlan;
 
@@ -35,5 +36,6 @@ pub use outer6::OuterV6;
 pub use packet::{NoHeadroom, NoTailroom, Packet, Span, TooShort};
 pub use stack::{Pattern, StackV4};
 pub use udp::Udp;
+pub use unfinished::Unfinished;
 pub use vlan::VlanTags;
 pub use vxlan::Vxlan;

@@ -52,6 +52,11 @@ impl Tcp {
     }
 }
 
+/// Does a segment open a connection?
+pub fn is_syn(segment: &[u8]) -> bool {
+    segment.get(FLAGS).is_some_and(|flags| flags & SYN != 0)
+}
+
 /// Lowers the maximum segment size that a SYN segment announces to `limit`, and patches the checksum. True if something
 /// was changed.
 ///

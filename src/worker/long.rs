@@ -51,7 +51,7 @@ impl<P: Port, C> Worker<P, C> {
                 let verdict = if UNDERLAY { path.inbound(&mut packet) } else { path.outbound(port, &mut packet) };
                 match verdict {
                     Verdict::Split(port, journey) => exit.split(&path, frame, port, journey),
-                    other => exit.follow(frame, other),
+                    other => exit.follow(&path, frame, other),
                 }
             }
         }
@@ -66,19 +66,19 @@ impl<P: Port> Exit<'_, P> {
             false => path.outbound_front(&mut front),
         });
         if let Some(verdict) = in_place {
-            return self.follow(frame, verdict);
+            return self.follow(path, frame, verdict);
         }
         let mut span = self.pool.gather(&frame, &mut bench.whole);
         let mut packet = Packet::new(&mut bench.whole, &mut span);
         let verdict =
             if UNDERLAY { path.careful_inbound(&mut packet) } else { path.careful_outbound(from, &mut packet) };
         match verdict {
-            Verdict::Drop(_) => self.follow(frame, verdict),
-            Verdict::Send(..) | Verdict::Reply(_) => {
+            Verdict::Drop(_) => self.follow(path, frame, verdict),
+            Verdict::Send(..) | Verdict::SendUnfinished(..) | Verdict::Reply(_) => {
                 match self.pool.scatter(frame, packet.headroom() as u16, packet.bytes()) {
-                    Ok(frame) => self.follow(frame, verdict),
+                    Ok(frame) => self.follow(path, frame, verdict),
                     // its chunks hold what came and all that is put in front: this cannot be
-                    Err(frame) => self.follow(frame, Verdict::Drop(DropReason::NoHeadroom)),
+                    Err(frame) => self.follow(path, frame, Verdict::Drop(DropReason::NoHeadroom)),
                 }
             }
             Verdict::Split(port, journey) => {
@@ -90,10 +90,14 @@ impl<P: Port> Exit<'_, P> {
         }
     }
 
-    /// Does with a frame what was decided.
-    fn follow(&mut self, frame: Frame, verdict: Verdict) {
+    /// Does with a frame what `path` has just decided.
+    fn follow(&mut self, path: &Path<'_>, mut frame: Frame, verdict: Verdict) {
         let (port, door) = match verdict {
             Verdict::Send(port, journey) | Verdict::Split(port, journey) => (port, Door::Forwarded(journey)),
+            Verdict::SendUnfinished(port, journey) => {
+                frame.leave_unfinished(path.unfinished());
+                (port, Door::Forwarded(journey))
+            }
             Verdict::Reply(port) => (port, Door::Replied),
             Verdict::Drop(reason) => {
                 self.stats.drops.count(reason);

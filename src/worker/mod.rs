@@ -188,6 +188,9 @@ impl<P: Port, C: Clock> Worker<P, C> {
             leaving: Burst::new(room),
             doors: Vec::with_capacity(room),
         };
+        let mut memory = Memory::new(FlowCache::new(settings.cache_entries, settings.hasher));
+        let finishing = ports.iter().enumerate().filter(|(_, (port, _))| port.finishes());
+        finishing.for_each(|(at, _)| memory.finishers.add(PortId(at as u8)));
         let mut worker = Self {
             lanes: ports.into_iter().map(lane).collect(),
             bench: long::Bench::new(&pool),
@@ -195,7 +198,7 @@ impl<P: Port, C: Clock> Worker<P, C> {
             received: Burst::new(settings.burst),
             scouted: vec![Scouted::default(); settings.burst],
             subscriber,
-            memory: Memory::new(FlowCache::new(settings.cache_entries, settings.hasher)),
+            memory,
             stats: Stats::new(count),
             board: Board::new(count),
             published: Tick(0),
@@ -319,6 +322,9 @@ impl<P: Port, C: Clock> Worker<P, C> {
                 (port, Door::Forwarded(journey))
             } else if let Verdict::Reply(port) = verdict {
                 (port, Door::Replied)
+            } else if let Verdict::SendUnfinished(port, journey) = verdict {
+                frame.leave_unfinished(path.unfinished());
+                (port, Door::Forwarded(journey))
             } else {
                 match verdict {
                     Verdict::Split(port, journey) => {
@@ -329,7 +335,8 @@ impl<P: Port, C: Clock> Worker<P, C> {
                         self.stats.drops.count(reason);
                         self.pool.free(frame);
                     }
-                    Verdict::Send(..) | Verdict::Reply(_) => self.pool.free(frame), // asked before
+                    // asked before
+                    Verdict::Send(..) | Verdict::Reply(_) | Verdict::SendUnfinished(..) => self.pool.free(frame),
                 }
                 continue;
             };
@@ -440,6 +447,7 @@ impl<P: Port, C: Clock> Worker<P, C> {
 
     fn take_stock(&mut self) {
         self.stats.partial_checksums = self.memory.partial_checksums;
+        self.stats.left_checksums = self.memory.left_checksums;
         self.stats.mss_clamped = self.memory.mss_clamped;
         self.stats.free = u64::from(self.pool.free_count());
         self.stats.total = u64::from(self.pool.total());

@@ -37,6 +37,8 @@ pub struct Stats {
     pub drops: Drops,
     /// Packets whose transport checksum had to be finished.
     pub partial_checksums: u64,
+    /// Packets whose transport checksum was left to the device by which they left.
+    pub left_checksums: u64,
     /// TCP SYN segments whose maximum segment size was lowered.
     pub mss_clamped: u64,
     /// Frames that left beyond the first of a packet that was fragmented: frames sent = forwarded + answered + these.
@@ -64,6 +66,7 @@ impl Stats {
             replied: 0,
             drops: Drops::default(),
             partial_checksums: 0,
+            left_checksums: 0,
             mss_clamped: 0,
             pieces: 0,
             pieces_lost: 0,
@@ -108,7 +111,7 @@ impl Stats {
         }
         self.journeys.iter_mut().for_each(&mut *f);
         self.drops.counts_mut().iter_mut().for_each(&mut *f);
-        for w in [&mut self.replied, &mut self.partial_checksums, &mut self.bursts] {
+        for w in [&mut self.replied, &mut self.partial_checksums, &mut self.left_checksums, &mut self.bursts] {
             f(w);
         }
         for w in [&mut self.mss_clamped, &mut self.pieces, &mut self.pieces_lost] {

@@ -93,6 +93,7 @@ fn start(setting: Setting, outer: char) -> Net {
         // seconds for which a path MTU counts: no test waits ten minutes
         net.t.gateway.sysctl(&format!("net.{family}.route.mtu_expires"), "3").unwrap();
     }
+    net.finish_checksums();
     net.start();
     net
 }

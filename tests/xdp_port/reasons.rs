@@ -203,7 +203,7 @@ impl Steered {
     }
 
     pub(super) fn tagged(proxy: bool, tags: VlanTags) -> Self {
-        let [v2, p2] = ["v2", "p2"].map(|name| QueueSpec { ifindex: interface_index(name).unwrap(), queue: 0 });
+        let [v2, p2] = ["v2", "p2"].map(|name| QueueSpec::new(interface_index(name).unwrap(), 0));
         let mut pool = pool();
         let ports = XdpPort::open_all(&mut pool, &[v2, p2], &SIZES, Options::default()).unwrap();
         let roles = Roles { underlay: true, access: true, proxy, tags };

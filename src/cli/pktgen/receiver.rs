@@ -93,7 +93,7 @@ pub(super) fn open(job: Job) -> Result<Listener, PktgenError> {
     let (index, queues) = (job.interface.index, job.interface.rx_queues());
     let umem = Umem::new(FRAMES * queues, job.chunk, Backing::Pages).map_err(memory)?;
     let mut pool = Pool::new(umem).map_err(memory)?;
-    let specs: Vec<_> = (0..queues).map(|queue| QueueSpec { ifindex: index, queue }).collect();
+    let specs: Vec<_> = (0..queues).map(|queue| QueueSpec::new(index, queue)).collect();
     let options = Options { zero_copy: job.zero_copy, ..Options::default() };
     let ports = XdpPort::open_all(&mut pool, &specs, &RINGS, options)?;
     let sockets: Vec<(u32, BorrowedFd<'_>)> = (0..queues).zip(ports.iter().map(XdpPort::socket)).collect();

@@ -58,7 +58,7 @@ pub(super) fn run(options: &RunOptions, stop: &Stop) -> Result<Report, PktgenErr
     let chunk = |longest: usize| if longest > SMALL { 4096 } else { 2048 };
     let zero_copy = if options.copy { ZeroCopy::Off } else { ZeroCopy::Auto };
     let sender = sender::Job {
-        at: QueueSpec { ifindex: tx.index, queue: options.tx_queue },
+        at: QueueSpec::new(tx.index, options.tx_queue),
         zero_copy,
         builder: traffic.builder(&shape),
         choice: options.traffic.choice(&traffic),

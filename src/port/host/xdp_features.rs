@@ -14,6 +14,9 @@ const NETDEV_DEV_GET: u8 = 1;
 const NETDEV_ATTR_IFINDEX: u16 = 1;
 const NETDEV_ATTR_XDP_FEATURES: u16 = 3;
 const NETDEV_ATTR_XDP_ZC_MAX_SEGS: u16 = 4;
+const NETDEV_ATTR_XSK_FEATURES: u16 = 6;
+/// `NETDEV_XSK_FLAGS_TX_CHECKSUM`.
+const XSK_TX_CHECKSUM: u64 = 2;
 
 /// What the driver says it can do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -34,6 +37,8 @@ pub struct XdpFeatures {
     pub ndo_xmit_sg: bool,
     /// The most buffers of a packet that a zero-copy socket sends; 0 where the driver does not say.
     pub zero_copy_segments: u32,
+    /// Zero-copy sockets may leave checksums to the device.
+    pub tx_checksum: bool,
 }
 
 impl XdpFeatures {
@@ -48,6 +53,7 @@ impl XdpFeatures {
             rx_sg: has(5),
             ndo_xmit_sg: has(6),
             zero_copy_segments: 0,
+            tx_checksum: false,
         }
     }
 }
@@ -65,8 +71,13 @@ pub fn xdp_features(ifindex: u32) -> io::Result<XdpFeatures> {
     let bits = attribute(&answer, NETDEV_ATTR_XDP_FEATURES).and_then(|v| Some(u64::from_ne_bytes(*v.first_chunk()?)));
     let segments =
         attribute(&answer, NETDEV_ATTR_XDP_ZC_MAX_SEGS).and_then(|v| Some(u32::from_ne_bytes(*v.first_chunk()?)));
+    let xsk = attribute(&answer, NETDEV_ATTR_XSK_FEATURES).and_then(|v| Some(u64::from_ne_bytes(*v.first_chunk()?)));
     let features = XdpFeatures::from_bits(bits.ok_or(io::ErrorKind::InvalidData)?);
-    Ok(XdpFeatures { zero_copy_segments: segments.unwrap_or(0), ..features })
+    Ok(XdpFeatures {
+        zero_copy_segments: segments.unwrap_or(0),
+        tx_checksum: xsk.is_some_and(|bits| bits & XSK_TX_CHECKSUM != 0),
+        ..features
+    })
 }
 
 /// One request with one attribute; the answer's attributes.

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use super::{MemPort, Sink, receive};
 use crate::port::assembly::Assembly;
-use crate::port::pool::{Burst, Pool};
+use crate::port::pool::{Burst, Frame, Pool};
+use crate::wire::Unfinished;
 
 /// What the rings of [`MemPort`] do not say of their entries.
 #[derive(Debug, Default)]
@@ -92,8 +93,10 @@ impl MemPort {
                 break;
             }
             let mut rest = burst.pop_front();
+            let mut unfinished = rest.as_ref().map(Frame::unfinished);
             while let Some(frame) = rest.take() {
-                let (piece, more) = pool.split(frame);
+                let (mut piece, more) = pool.split(frame);
+                piece.leave_unfinished(unfinished.take().unwrap_or_default());
                 if !pool.sendable(&piece) {
                     self.stats.tx_invalid += 1;
                     pool.free(piece);
@@ -113,14 +116,18 @@ impl MemPort {
     /// Puts the packets that are not in flight together again.
     pub(super) fn send_pieces(&mut self, pool: &Pool) {
         let Some(pieces) = self.pieces.as_mut() else { return };
-        let mut packet = Vec::new();
+        let (mut packet, mut unfinished) = (Vec::new(), Unfinished::NONE);
         for (frame, more) in self.tx.frames_mut().skip(self.in_flight).zip(pieces.tx.drain(..)) {
             if self.sink == Sink::Keep {
                 packet.extend(pool.packet(frame).bytes());
             }
+            if self.finishes && !frame.unfinished().is_none() {
+                unfinished = frame.unfinished();
+            }
             if !more {
                 self.sent_count += 1;
                 if self.sink == Sink::Keep {
+                    std::mem::take(&mut unfinished).finish(&mut packet);
                     self.sent.push(std::mem::take(&mut packet));
                 }
             }

@@ -135,7 +135,7 @@ impl Pool {
         Ok(frame)
     }
 
-    /// Takes the first piece off a packet: the piece, and what is left. Chunks that hold nothing of the packet any more,
+    /// Takes the first piece off a packet: the piece, and what is left; neither leaves anything to a device. Chunks that hold nothing of the packet any more,
     /// since it was cut, are freed.
     #[cold]
     pub(in crate::port) fn split(&mut self, frame: Frame) -> (Frame, Option<Frame>) {
@@ -144,14 +144,14 @@ impl Pool {
         }
         let Frame { chunk, span: Span { head, len }, .. } = frame;
         let Link { next, end, .. } = self.link(chunk);
-        let first = Frame { chunk, pool: self.id, span: Span { head, len: len.min(end.saturating_sub(head)) } };
+        let first = self.mint(chunk, Span { head, len: len.min(end.saturating_sub(head)) });
         if next == NONE {
             return (first, None);
         }
         let (beyond, left) = (self.link(next), len - first.span.len);
         let bit = if beyond.next == NONE { 0 } else { LONG };
         let span = Span { head: beyond.head, len: left.min(if bit == 0 { beyond.end - beyond.head } else { left }) };
-        let rest = Frame { chunk: next, pool: self.id | bit, span };
+        let rest = Frame { pool: self.id | bit, ..self.mint(next, span) };
         if left == 0 {
             self.free(rest);
             return (first, None);
@@ -234,7 +234,7 @@ impl Pool {
             next = self.link(chunk).next;
         }
         if next != NONE {
-            self.free(Frame { chunk: next, pool: self.id | LONG, span: Span::default() });
+            self.free(Frame { pool: self.id | LONG, ..self.mint(next, Span::default()) });
         }
         frame.pool = if chunk == frame.chunk { self.id } else { self.id | LONG };
         frame.span = Span { head, len: bytes.len() as u16 };

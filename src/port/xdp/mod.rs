@@ -16,7 +16,7 @@ mod wait;
 
 pub use catch::{CatchCounters, Catching};
 pub use error::PortError;
-pub use open::{Options, QueueSpec, RingSizes, ZeroCopy};
+pub use open::{Finishing, Options, QueueSpec, RingSizes, ZeroCopy};
 pub use reason::{SteerCounters, SteerReason};
 pub use socket::XdpPort;
 pub use steer::{AttachMode, Roles, SteerCapacity, Steering};

@@ -9,7 +9,7 @@ use super::error::{BIND, PortError, UMEM};
 use super::socket::{Rings, SMALL_TX_BUDGET, XdpPort};
 use super::sys;
 use crate::port::mapping::Mapping;
-use crate::port::pool::Pool;
+use crate::port::pool::{METADATA, Pool};
 use crate::port::ring::{Consumer, Producer, Shared};
 
 /// Which queue of which interface.
@@ -19,6 +19,15 @@ pub struct QueueSpec {
     pub ifindex: u32,
     /// RX and TX queue, counted from 0.
     pub queue: u32,
+    /// Whether checksums may be left to the device, if the kernel takes metadata (Linux 6.11).
+    pub finishing: Finishing,
+}
+
+impl QueueSpec {
+    /// A queue of an interface that leaves nothing to the device.
+    pub const fn new(ifindex: u32, queue: u32) -> Self {
+        Self { ifindex, queue, finishing: Finishing { copied: false, direct: false } }
+    }
 }
 
 /// Entries in each ring of each socket: powers of two, 64 to 16,384.
@@ -51,6 +60,22 @@ pub enum ZeroCopy {
     On,
     /// Never.
     Off,
+}
+
+/// Whose device may be left checksums to.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Finishing {
+    /// Where the kernel copies frames, which then sends them as its own: true where the device is none of hardware, or
+    /// one to which the kernel says where in a frame the checksum lies (veth, virtio).
+    pub copied: bool,
+    /// Where the driver reads packet memory itself: true if it has `tx-checksum` among its `xsk-features`.
+    pub direct: bool,
+}
+
+impl Finishing {
+    const fn by(self, mode: u16) -> bool {
+        if mode == libc::XDP_ZEROCOPY { self.direct } else { self.copied }
+    }
 }
 
 /// How sockets are set up.
@@ -135,18 +160,20 @@ fn check_sizes(sizes: &RingSizes) -> io::Result<()> {
 }
 
 fn open_with(
-    pool: &Pool,
+    pool: &mut Pool,
     specs: &[QueueSpec],
     sizes: &RingSizes,
     options: Options,
     mode: u16,
 ) -> Result<Vec<XdpPort>, PortError> {
     let mut ports: Vec<XdpPort> = Vec::with_capacity(specs.len());
+    let mut metadata = specs.iter().any(|spec| spec.finishing.by(mode));
     for spec in specs {
         let at = |step| move |e| PortError::new(spec.ifindex, Some(spec.queue), step, e);
         let fd = sys::socket().map_err(at("making an AF_XDP socket (socket)"))?;
         if ports.is_empty() {
-            register(pool, fd.as_fd()).map_err(at(UMEM))?;
+            metadata = register(pool, fd.as_fd(), metadata).map_err(at(UMEM))?;
+            pool.keep_metadata(metadata);
         }
         let rings = rings(fd.as_fd(), sizes).map_err(at("making rings (XDP_*_RING, mmap)"))?;
         let tx_budget = widen_tx_budget(fd.as_fd(), sizes, options, specs.len());
@@ -157,7 +184,9 @@ fn open_with(
             None => bind(&fd, spec, mode | first_flags(options), None),
         }
         .map_err(at(BIND))?;
-        ports.push(XdpPort::new(fd, rings, *spec, sizes, options, mode == libc::XDP_ZEROCOPY, tx_budget, pool.id()));
+        let mut port = XdpPort::new(fd, rings, *spec, sizes, options, mode == libc::XDP_ZEROCOPY, tx_budget, pool.id());
+        port.let_finish(metadata && spec.finishing.by(mode));
+        ports.push(port);
     }
     Ok(ports)
 }
@@ -168,17 +197,23 @@ fn first_flags(options: Options) -> u16 {
     flag(options.need_wakeup, libc::XDP_USE_NEED_WAKEUP) | flag(options.multi_buffer, sys::XDP_USE_SG)
 }
 
-fn register(pool: &Pool, fd: BorrowedFd<'_>) -> io::Result<()> {
+/// Registers packet memory, if possible with the room for metadata in front of packets that is wanted. Says whether: a kernel
+/// older than 6.11 does not know the flag.
+fn register(pool: &Pool, fd: BorrowedFd<'_>, metadata: bool) -> io::Result<bool> {
     let umem = pool.umem();
+    let (flags, tx_metadata_len) = if metadata { (libc::XDP_UMEM_TX_METADATA_LEN, METADATA.into()) } else { (0, 0) };
     let region = libc::xdp_umem_reg {
         addr: umem.base() as u64,
         len: umem.bytes() as u64,
         chunk_size: u32::from(umem.chunk_size()),
         headroom: 0, // the kernel leaves 256 bytes in front of each packet by itself
-        flags: 0,
-        tx_metadata_len: 0,
+        flags,
+        tx_metadata_len,
     };
-    sys::set(fd, libc::SOL_XDP, libc::XDP_UMEM_REG, &region)
+    match sys::set(fd, libc::SOL_XDP, libc::XDP_UMEM_REG, &region) {
+        Err(e) if metadata && e.raw_os_error() == Some(libc::EINVAL) => register(pool, fd, false),
+        done => done.map(|()| metadata),
+    }
 }
 
 /// Frames one system call is to send: all that one turn receives may leave by one port. The kernel takes 32 up to the TX

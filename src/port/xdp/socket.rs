@@ -6,7 +6,7 @@ use super::open::{Options, QueueSpec, RingSizes};
 use super::sys;
 use crate::port::assembly::Assembly;
 use crate::port::mapping::Mapping;
-use crate::port::pool::{Burst, Pool};
+use crate::port::pool::{Burst, Frame, Pool};
 use crate::port::ring::{Consumer, Producer};
 use crate::port::{Held, Port, RingStats};
 
@@ -43,6 +43,8 @@ pub struct XdpPort {
     rx_turn: bool,
     refused: u64,
     assembly: Assembly,
+    /// Checksums may be left to the device.
+    finishes: bool,
 }
 
 impl XdpPort {
@@ -71,6 +73,7 @@ impl XdpPort {
             rx_turn: false,
             refused: 0,
             assembly: Assembly::default(),
+            finishes: false,
         }
     }
 
@@ -102,6 +105,10 @@ impl XdpPort {
     /// The socket, for the steering program's map.
     pub fn socket(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+
+    pub(super) fn let_finish(&mut self, finishes: bool) {
+        self.finishes = finishes;
     }
 
     pub(super) fn set_fill_target(&mut self, most: u32) {
@@ -171,9 +178,12 @@ impl XdpPort {
                 break;
             }
             let mut rest = burst.pop_front();
+            // of the whole packet, and asked for in front of its first piece
+            let mut asked = rest.as_ref().map_or(0, |frame| ask(pool, frame, self.finishes));
             self.held.tx += self.rings.tx.put(pieces, || {
                 let (piece, more) = pool.split(rest.take()?);
-                let options = if more.is_some() { sys::XDP_PKT_CONTD } else { 0 };
+                let goes_on = if more.is_some() { sys::XDP_PKT_CONTD } else { 0 };
+                let options = goes_on | std::mem::take(&mut asked);
                 match pool.surrender(piece) {
                     Ok((addr, len)) => {
                         rest = more;
@@ -196,6 +206,16 @@ impl XdpPort {
         debug_assert_eq!(pool.id(), self.pool, "a port works with the pool it was opened with");
         pool.id() == self.pool
     }
+}
+
+/// Asks for what a frame leaves to the device, in front of its packet, and returns what its descriptor has to say then.
+#[inline(never)]
+fn ask(pool: &mut Pool, frame: &Frame, finishes: bool) -> u32 {
+    let checksum = frame.unfinished().within(usize::from(frame.span().len));
+    debug_assert!(finishes || checksum.is_none(), "a checksum was left to a device that does not finish it");
+    // one that has no room is not sent either: see `Pool::sendable`
+    let asked = finishes && checksum.is_some_and(|checksum| pool.ask_for_checksum(frame, checksum));
+    if asked { libc::XDP_TX_METADATA } else { 0 }
 }
 
 impl Port for XdpPort {
@@ -236,11 +256,13 @@ impl Port for XdpPort {
             return self.send_long(pool, burst);
         }
         let before = burst.len();
-        let refused = &mut self.refused;
+        let (refused, finishes) = (&mut self.refused, self.finishes);
         self.held.tx += self.rings.tx.put(before as u32, || {
             loop {
-                match pool.surrender(burst.pop_front()?) {
-                    Ok((addr, len)) => return Some(libc::xdp_desc { addr, len, options: 0 }),
+                let frame = burst.pop_front()?;
+                let options = if frame.unfinished().is_none() { 0 } else { ask(pool, &frame, finishes) };
+                match pool.surrender(frame) {
+                    Ok((addr, len)) => return Some(libc::xdp_desc { addr, len, options }),
                     Err(frame) => {
                         *refused += 1;
                         pool.free(frame);
@@ -261,6 +283,10 @@ impl Port for XdpPort {
         }
         self.refill(pool);
         self.kick();
+    }
+
+    fn finishes(&self) -> bool {
+        self.finishes
     }
 
     #[inline]
