@@ -23,6 +23,11 @@ fn behind(tags: &[[u8; 4]], frame: &[u8]) -> Vec<u8> {
     [&frame[..12], &tags.concat(), &frame[12..]].concat()
 }
 
+fn unfinished(mut ip: Ip, field: usize) -> Ip {
+    ip.unfinish(field);
+    ip
+}
+
 /// What each port's frames have; packets of every journey, one that is answered and one that is dropped.
 fn as_without(underlay: &[[u8; 4]], access: &[[u8; 4]]) {
     let of = |port: PortId| if port == UNDERLAY { underlay } else { access };
@@ -30,6 +35,8 @@ fn as_without(underlay: &[[u8; 4]], access: &[[u8; 4]]) {
         (UNDERLAY, from_blue(&Ip::udp(BLUE_POD, GREEN_POD, (1, 2), b"transit")).frame()),
         (UNDERLAY, from_blue(&Ip::udp(BLUE_POD, NATIVE, (1, 2), b"decapsulated")).frame()),
         (ACCESS, plain(&Ip::udp(NATIVE, BLUE_POD, (1, 2), b"encapsulated"))),
+        (ACCESS, plain(&unfinished(Ip::tcp(NATIVE, BLUE_POD, (1, 2), b"unfinished"), 16))),
+        (UNDERLAY, from_blue(&unfinished(Ip::udp(BLUE_POD, NATIVE, (1, 2), b"odd"), 6)).frame()),
         (ACCESS, plain(&Ip::udp(NATIVE, NOWHERE, (1, 2), b"to nobody"))),
         (ACCESS, {
             let mut ip = Ip::udp(NATIVE, BLUE_POD, (1, 2), b"answered");
@@ -37,7 +44,8 @@ fn as_without(underlay: &[[u8; 4]], access: &[[u8; 4]]) {
             plain(&ip)
         }),
     ];
-    let mut g = Gateway::new();
+    // what is left to the device is where it was, tags or not
+    let mut g = Gateway::on([0, 1].map(|_| MemPort::new(rings()).finishing()), tables());
     g.worker.set_tags(UNDERLAY, tags(underlay));
     g.worker.set_tags(ACCESS, tags(access));
     let (mut sent, mut dropped) = (0, 0);

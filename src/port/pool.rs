@@ -11,6 +11,7 @@ mod metadata;
 
 use long::{LONG, Link};
 pub use long::{LONGEST, MOST_PIECES};
+use metadata::LEFT;
 pub(super) use metadata::METADATA;
 
 /// Bytes left free in front of a packet in a fresh frame. The kernel leaves as many (`XDP_PACKET_HEADROOM`).
@@ -28,12 +29,10 @@ pub const HEADROOM: u16 = 256;
 pub struct Frame {
     /// Less than the chunks of its pool.
     chunk: u32,
-    /// The number of its pool, and whether its packet is a long one: then it equals no pool's number, and whoever asks
-    /// whose frame it is finds that out at no cost.
+    /// The number of its pool; and whether its packet is a long one, or leaves a checksum to a device: then it equals no
+    /// pool's number, and whoever asks whose frame it is finds that out at no cost.
     pool: u32,
     span: Span,
-    /// What the device it leaves by is to do.
-    unfinished: Unfinished,
 }
 
 impl Frame {
@@ -48,19 +47,6 @@ impl Frame {
     #[inline]
     pub fn set_span(&mut self, span: Span) {
         self.span = span;
-    }
-
-    /// Leaves a checksum of its packet to the device by which it leaves, which must be one that
-    /// [finishes](super::Port::finishes) them.
-    #[inline]
-    pub fn leave_unfinished(&mut self, unfinished: Unfinished) {
-        self.unfinished = unfinished;
-    }
-
-    /// What is left to the device.
-    #[inline]
-    pub(super) fn unfinished(&self) -> Unfinished {
-        self.unfinished
     }
 }
 
@@ -78,6 +64,8 @@ pub struct Pool {
     free: Vec<u32>,
     /// For each chunk that holds a piece of a long packet: what of it, and where the packet goes on.
     links: Box<[Link]>,
+    /// For each chunk whose frame leaves a checksum to a device: which one.
+    left: Box<[Unfinished]>,
     /// Bytes that have to be free in front of a packet that is sent.
     metadata: u16,
     ledger: Ledger,
@@ -87,17 +75,18 @@ impl Pool {
     /// Makes all chunks of `umem` free.
     ///
     /// # Errors
-    /// After 2³¹ − 1 pools in one process, numbers to tell them apart run out.
+    /// After 2³⁰ − 1 pools in one process, numbers to tell them apart run out.
     pub fn new(umem: Umem) -> io::Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(NO_POOL + 1);
         let id = NEXT
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < LONG - 1).then_some(n + 1))
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < LEFT - 1).then_some(n + 1))
             .map_err(|_| io::Error::other("no pool numbers left"))?;
         let free = (0..umem.frames()).rev().collect();
         let ledger = Ledger::new(umem.frames());
         let shift = umem.chunk_size().trailing_zeros(); // a power of two
         let links = vec![Link::UNUSED; umem.frames() as usize].into_boxed_slice();
-        Ok(Self { umem, id, shift, free, links, metadata: 0, ledger })
+        let left = vec![Unfinished::NONE; umem.frames() as usize].into_boxed_slice();
+        Ok(Self { umem, id, shift, free, links, left, metadata: 0, ledger })
     }
 
     /// A free chunk, its packet empty and beginning at [`HEADROOM`]; `None` when all are in use.
@@ -111,7 +100,7 @@ impl Pool {
     /// The frame of a chunk that is in no other's hands.
     #[inline]
     fn mint(&self, chunk: u32, span: Span) -> Frame {
-        Frame { chunk, pool: self.id, span, unfinished: Unfinished::NONE }
+        Frame { chunk, pool: self.id, span }
     }
 
     /// A free chunk holding a copy of `bytes` at [`HEADROOM`]; `None` when none is free or they do not fit. For
@@ -141,7 +130,7 @@ impl Pool {
     #[inline]
     pub fn packet<'a>(&'a self, frame: &'a mut Frame) -> Packet<'a> {
         debug_assert_eq!(frame.pool, self.id, "a frame was looked at through a pool it does not come from");
-        let Frame { chunk, pool, span, .. } = frame;
+        let Frame { chunk, pool, span } = frame;
         if *pool != self.id {
             return Packet::new(&mut [], span);
         }
@@ -311,7 +300,7 @@ pub struct Burst {
 impl Burst {
     /// Room for `capacity` frames.
     pub fn new(capacity: usize) -> Self {
-        let none = || Frame { chunk: 0, pool: NO_POOL, span: Span::default(), unfinished: Unfinished::NONE };
+        let none = || Frame { chunk: 0, pool: NO_POOL, span: Span::default() };
         let slots: Box<[Frame]> = std::iter::repeat_with(none).take(capacity.next_power_of_two()).collect();
         Self { mask: slots.len() - 1, slots, capacity, head: 0, tail: 0, long: 0 }
     }
@@ -369,10 +358,10 @@ impl Burst {
     /// Takes the frame that has been in longest.
     #[inline]
     pub fn pop_front(&mut self) -> Option<Frame> {
-        let &mut Frame { chunk, pool, span, unfinished } = self.front_mut()?;
+        let &mut Frame { chunk, pool, span } = self.front_mut()?;
         // The token moves: its slot is out of `head..tail` from here on, and written before it is in again.
         self.head = self.head.wrapping_add(1);
-        Some(Frame { chunk, pool, span, unfinished })
+        Some(Frame { chunk, pool, span })
     }
 
     /// The frame that has been in longest.
@@ -523,7 +512,7 @@ mod tests {
     fn a_chunk_in_two_places_is_found() {
         let mut pool = pool(1);
         let frame = pool.alloc().unwrap();
-        let twin = Frame { chunk: frame.chunk, pool: frame.pool, span: frame.span, unfinished: Unfinished::NONE };
+        let twin = Frame { chunk: frame.chunk, pool: frame.pool, span: frame.span };
         pool.free(frame);
         assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pool.free(twin))).is_err());
     }

@@ -95,7 +95,7 @@ impl<P: Port> Exit<'_, P> {
         let (port, door) = match verdict {
             Verdict::Send(port, journey) | Verdict::Split(port, journey) => (port, Door::Forwarded(journey)),
             Verdict::SendUnfinished(port, journey) => {
-                frame.leave_unfinished(path.unfinished());
+                self.pool.leave_unfinished(&mut frame, path.unfinished());
                 (port, Door::Forwarded(journey))
             }
             Verdict::Reply(port) => (port, Door::Replied),

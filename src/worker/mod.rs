@@ -323,7 +323,7 @@ impl<P: Port, C: Clock> Worker<P, C> {
             } else if let Verdict::Reply(port) = verdict {
                 (port, Door::Replied)
             } else if let Verdict::SendUnfinished(port, journey) = verdict {
-                frame.leave_unfinished(path.unfinished());
+                self.pool.leave_unfinished(&mut frame, path.unfinished());
                 (port, Door::Forwarded(journey))
             } else {
                 match verdict {

@@ -35,7 +35,9 @@ impl<P> Lane<P> {
         // the doors lie as the frames do; what stays behind is in neither any more
         self.doors.retain(|door: &Door| {
             let Some(mut frame) = leaving.pop_front() else { return false };
+            let unfinished = pool.take_unfinished(&mut frame);
             let pushed = head(pool, &mut frame).is_some_and(|mut packet| tags.push(&mut packet).is_ok());
+            pool.leave_unfinished(&mut frame, unfinished);
             let refused = match pushed {
                 true => leaving.push_any(frame).err(),
                 false => Some(frame),

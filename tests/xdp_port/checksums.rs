@@ -38,7 +38,7 @@ fn send(net: &Net, finishing: Finishing, multi_buffer: bool, len: u16) -> bool {
         let mut frame = pool.alloc_any(256, &bytes).unwrap();
         assert_eq!(frame.is_long(), len > 1792);
         if port.finishes() {
-            frame.leave_unfinished(unfinished);
+            pool.leave_unfinished(&mut frame, unfinished);
         }
         let mut burst = Burst::new(1);
         burst.push_any(frame).unwrap();

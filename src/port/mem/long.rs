@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::{MemPort, Sink, receive};
 use crate::port::assembly::Assembly;
-use crate::port::pool::{Burst, Frame, Pool};
+use crate::port::pool::{Burst, Pool};
 use crate::wire::Unfinished;
 
 /// What the rings of [`MemPort`] do not say of their entries.
@@ -12,8 +12,8 @@ use crate::wire::Unfinished;
 pub(super) struct Pieces {
     /// Does the packet of each entry received go on in the next one?
     rx: VecDeque<bool>,
-    /// The same of each entry to be sent that is not in flight.
-    tx: VecDeque<bool>,
+    /// The same of each entry to be sent that is not in flight; and what its packet leaves to the device, of the first.
+    tx: VecDeque<(bool, Unfinished)>,
     assembly: Assembly,
 }
 
@@ -93,10 +93,9 @@ impl MemPort {
                 break;
             }
             let mut rest = burst.pop_front();
-            let mut unfinished = rest.as_ref().map(Frame::unfinished);
+            let mut unfinished = rest.as_mut().map(|frame| pool.take_unfinished(frame));
             while let Some(frame) = rest.take() {
-                let (mut piece, more) = pool.split(frame);
-                piece.leave_unfinished(unfinished.take().unwrap_or_default());
+                let (piece, more) = pool.split(frame);
                 if !pool.sendable(&piece) {
                     self.stats.tx_invalid += 1;
                     pool.free(piece);
@@ -104,7 +103,7 @@ impl MemPort {
                     break;
                 }
                 match self.tx.push(piece) {
-                    Ok(()) => pieces.tx.push_back(more.is_some()),
+                    Ok(()) => pieces.tx.push_back((more.is_some(), unfinished.take().unwrap_or_default())),
                     Err(piece) => pool.free(piece), // there is room: this cannot be
                 }
                 rest = more;
@@ -116,18 +115,21 @@ impl MemPort {
     /// Puts the packets that are not in flight together again.
     pub(super) fn send_pieces(&mut self, pool: &Pool) {
         let Some(pieces) = self.pieces.as_mut() else { return };
-        let (mut packet, mut unfinished) = (Vec::new(), Unfinished::NONE);
-        for (frame, more) in self.tx.frames_mut().skip(self.in_flight).zip(pieces.tx.drain(..)) {
+        let mut packet = Vec::new();
+        let mut unfinished = Unfinished::NONE;
+        for (frame, (more, left)) in self.tx.frames_mut().skip(self.in_flight).zip(pieces.tx.drain(..)) {
+            if packet.is_empty() {
+                unfinished = left;
+            }
             if self.sink == Sink::Keep {
                 packet.extend(pool.packet(frame).bytes());
-            }
-            if self.finishes && !frame.unfinished().is_none() {
-                unfinished = frame.unfinished();
             }
             if !more {
                 self.sent_count += 1;
                 if self.sink == Sink::Keep {
-                    std::mem::take(&mut unfinished).finish(&mut packet);
+                    if self.finishes {
+                        unfinished.finish(&mut packet);
+                    }
                     self.sent.push(std::mem::take(&mut packet));
                 }
             }

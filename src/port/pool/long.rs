@@ -3,7 +3,7 @@
 //! All headers lie in the first chunk, so that nearly everybody works with it alone ([`Pool::front`]). Who needs every byte
 //! has them copied into one piece ([`Pool::gather`]) and back ([`Pool::scatter`]).
 
-use super::{Frame, HEADROOM, Place, Pool};
+use super::{Frame, HEADROOM, LEFT, Place, Pool};
 use crate::wire::{Packet, Span};
 
 /// Bytes of the longest packet, with its Ethernet header: more than the largest MTU that is obeyed
@@ -46,7 +46,7 @@ impl Pool {
     /// Is this the frame of a long packet of this pool?
     #[inline]
     fn owns_long(&self, frame: &Frame) -> bool {
-        frame.pool == self.id | LONG
+        frame.pool & !LEFT == self.id | LONG
     }
 
     #[inline]
@@ -162,7 +162,11 @@ impl Pool {
     /// Frees what is no frame of one chunk.
     #[cold]
     #[inline(never)]
-    pub(super) fn free_long(&mut self, frame: Frame) {
+    pub(super) fn free_long(&mut self, mut frame: Frame) {
+        let _ = self.take_unfinished(&mut frame);
+        if frame.pool == self.id {
+            return self.free(frame);
+        }
         debug_assert!(self.owns_long(&frame), "a frame was freed into a pool it does not come from");
         let mut chunk = if self.owns_long(&frame) { frame.chunk } else { NONE };
         while chunk != NONE {

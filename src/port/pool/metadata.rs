@@ -1,13 +1,42 @@
-//! What a descriptor asks of the device by which its packet leaves stands right in front of the packet
-//! (Documentation/networking/xsk-tx-metadata.rst).
+//! Checksums that a frame leaves to the device by which its packet leaves.
+//!
+//! What is left is noted beside the frames, so that those that leave nothing are no larger for it. What a descriptor asks of
+//! the device stands right in front of the packet (Documentation/networking/xsk-tx-metadata.rst).
 
 use super::{Frame, LONG, Pool};
+use crate::wire::Unfinished;
+
+/// The bit that tells a frame that leaves a checksum to a device. No pool has a number with it.
+pub(super) const LEFT: u32 = 1 << 30;
 
 /// Bytes of `struct xsk_tx_metadata` (linux/if_xdp.h): what is asked for; where the checksum begins and where it goes, 16
 /// bits each; the rest is for launch times.
 pub(in crate::port) const METADATA: u16 = 24;
 
 impl Pool {
+    /// Leaves a checksum of the frame's packet to the device by which it leaves, which must be one that
+    /// [finishes](crate::port::Port::finishes) them. From here on the packet is looked at no more, and the frame is sent or
+    /// freed.
+    pub fn leave_unfinished(&mut self, frame: &mut Frame, unfinished: Unfinished) {
+        debug_assert_eq!(frame.pool & !LONG, self.id, "a checksum of a frame of another pool, or left already");
+        if unfinished.is_none() || frame.pool & !LONG != self.id {
+            return;
+        }
+        if let Some(place) = self.left.get_mut(frame.chunk as usize) {
+            *place = unfinished;
+            frame.pool |= LEFT;
+        }
+    }
+
+    /// Takes back what a frame leaves to a device.
+    pub fn take_unfinished(&mut self, frame: &mut Frame) -> Unfinished {
+        if frame.pool & LEFT == 0 || frame.pool & !(LONG | LEFT) != self.id {
+            return Unfinished::NONE;
+        }
+        frame.pool &= !LEFT;
+        self.left.get(frame.chunk as usize).copied().unwrap_or_default()
+    }
+
     /// Every packet is to leave with [`METADATA`] bytes free in front, asked for something or not: so the kernel wants it
     /// where the memory is registered with metadata.
     pub(in crate::port) fn keep_metadata(&mut self, wanted: bool) {
@@ -41,6 +70,26 @@ mod tests {
     use super::super::super::umem::{Backing, Umem};
     use super::*;
     use crate::wire::Span;
+    use crate::wire::unfinished::UDP_CHECKSUM;
+
+    #[test]
+    fn what_is_left_goes_with_its_frame() {
+        let mut pool = Pool::new(Umem::new(3, 2048, Backing::Pages).unwrap()).unwrap();
+        let sum = Unfinished::new(40, UDP_CHECKSUM);
+        for data in [&[0xaa; 60][..], &[0xbb; 3000]] {
+            let mut frame = pool.alloc_any(256, data).unwrap();
+            let long = frame.is_long();
+            pool.leave_unfinished(&mut frame, Unfinished::NONE);
+            assert!(pool.take_unfinished(&mut frame).is_none());
+            pool.leave_unfinished(&mut frame, sum);
+            assert_eq!((frame.is_long(), pool.sendable(&frame)), (long, false));
+            assert_eq!([0; 2].map(|_| pool.take_unfinished(&mut frame)), [sum, Unfinished::NONE]);
+            assert_eq!((frame.is_long(), pool.sendable(&frame)), (long, !long));
+            pool.leave_unfinished(&mut frame, sum);
+            pool.free(frame);
+            assert_eq!(pool.free_count(), 3);
+        }
+    }
 
     #[test]
     fn what_is_asked_for_stands_in_front_and_needs_its_room() {

@@ -179,7 +179,7 @@ impl XdpPort {
             }
             let mut rest = burst.pop_front();
             // of the whole packet, and asked for in front of its first piece
-            let mut asked = rest.as_ref().map_or(0, |frame| ask(pool, frame, self.finishes));
+            let mut asked = rest.as_mut().map_or(0, |frame| ask(pool, frame, self.finishes));
             self.held.tx += self.rings.tx.put(pieces, || {
                 let (piece, more) = pool.split(rest.take()?);
                 let goes_on = if more.is_some() { sys::XDP_PKT_CONTD } else { 0 };
@@ -209,13 +209,20 @@ impl XdpPort {
 }
 
 /// Asks for what a frame leaves to the device, in front of its packet, and returns what its descriptor has to say then.
-#[inline(never)]
-fn ask(pool: &mut Pool, frame: &Frame, finishes: bool) -> u32 {
-    let checksum = frame.unfinished().within(usize::from(frame.span().len));
+fn ask(pool: &mut Pool, frame: &mut Frame, finishes: bool) -> u32 {
+    let checksum = pool.take_unfinished(frame).within(usize::from(frame.span().len));
     debug_assert!(finishes || checksum.is_none(), "a checksum was left to a device that does not finish it");
-    // one that has no room is not sent either: see `Pool::sendable`
+    // one that has no room for it is not sent either: see `Pool::sendable`
     let asked = finishes && checksum.is_some_and(|checksum| pool.ask_for_checksum(frame, checksum));
     if asked { libc::XDP_TX_METADATA } else { 0 }
+}
+
+/// Turns a frame that cannot simply be sent into a descriptor: one that leaves something to the device. The others come back.
+#[inline(never)]
+fn send_asking(pool: &mut Pool, mut frame: Frame, finishes: bool) -> Result<libc::xdp_desc, Frame> {
+    let options = ask(pool, &mut frame, finishes);
+    let (addr, len) = pool.surrender(frame)?;
+    Ok(libc::xdp_desc { addr, len, options })
 }
 
 impl Port for XdpPort {
@@ -259,10 +266,12 @@ impl Port for XdpPort {
         let (refused, finishes) = (&mut self.refused, self.finishes);
         self.held.tx += self.rings.tx.put(before as u32, || {
             loop {
-                let frame = burst.pop_front()?;
-                let options = if frame.unfinished().is_none() { 0 } else { ask(pool, &frame, finishes) };
-                match pool.surrender(frame) {
-                    Ok((addr, len)) => return Some(libc::xdp_desc { addr, len, options }),
+                let sent = match pool.surrender(burst.pop_front()?) {
+                    Ok((addr, len)) => Ok(libc::xdp_desc { addr, len, options: 0 }),
+                    Err(frame) => send_asking(pool, frame, finishes),
+                };
+                match sent {
+                    Ok(descriptor) => return Some(descriptor),
                     Err(frame) => {
                         *refused += 1;
                         pool.free(frame);
