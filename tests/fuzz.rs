@@ -403,7 +403,7 @@ fn the_fast_path_decides_as_the_careful_one() {
         assert_eq!(quick.mss_clamped, careful.mss_clamped, "packet {n} of seed {seed}");
         // with devices that finish checksums the wire sees the same
         for (memory, careful) in [(&mut quick_left, false), (&mut careful_left, true)] {
-            let mut path = Path { tables, memory, now };
+            let mut path = Path::new(tables, memory, now);
             let outcome = decide(&mut path, *port, &frame, careful);
             assert_eq!(finished(&path, outcome), one, "left: packet {n} of seed {seed}: {frame:02x?}");
         }
