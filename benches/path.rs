@@ -84,7 +84,7 @@ fn memory() -> Memory {
 }
 
 fn decide(tables: &Tables, memory: &mut Memory, port: PortId, chunk: &mut [u8], span: &mut Span) -> Verdict {
-    let mut path = Path { tables, memory, now: Tick(1) };
+    let mut path = Path::new(tables, memory, Tick(1));
     let mut packet = Packet::new(chunk, span);
     if port == ACCESS { path.outbound(port, &mut packet) } else { path.inbound(&mut packet) }
 }
@@ -175,11 +175,11 @@ fn cache_hit(bencher: Bencher<'_, '_>, pods: u32) {
     let mut cache = memory().cache;
     let pods: Vec<_> = destinations(pods).into_iter().take(pods as usize).collect();
     for pod in &pods {
-        cache.put(Domain(1), *pod, 1, Action::Encap(PeerId(1)));
+        cache.put(Domain(1), *pod, Action::Encap(PeerId(1)));
     }
     bencher.counter(ItemsCount::new(pods.len())).bench_local(|| {
         for pod in &pods {
-            black_box(cache.get(Domain(1), *pod, 1));
+            black_box(cache.get(Domain(1), *pod));
         }
     });
 }

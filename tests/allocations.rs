@@ -4,7 +4,8 @@ mod support;
 
 use selvedge::drops::DropReason;
 use selvedge::path::Journey;
-use selvedge::tables::Fit;
+use selvedge::tables::{Action, Fit, PeerId};
+use selvedge::wire::Prefix;
 use support::frames::Ip;
 use support::*;
 
@@ -82,7 +83,10 @@ fn turns_allocate_nothing() {
 fn taking_new_tables_neither_allocates_nor_frees() {
     let mut g = busy();
     g.worker.turn();
-    for _ in 0..20 {
+    for n in 0..20u8 {
+        // routes to strike out, and now and then more of them than that
+        let prefix = Prefix::host(BLUE_POD.into()).widened(if n % 5 == 4 { 16 } else { 32 });
+        g.tables.set_route(prefix, Action::Encap(PeerId(u32::from(n % 2))));
         g.publish();
         let counts = allocation_counter::measure(|| {
             g.worker.turn();

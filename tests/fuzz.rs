@@ -266,7 +266,7 @@ fn decide_burst(path: &mut Path<'_>, port: PortId, frames: &[Vec<u8>]) -> Vec<Ou
 fn only_a_burst_of_unknown_addresses_makes_the_next_be_looked_ahead_at() {
     let tables = tables().publish();
     let mut memory = Memory::new(FlowCache::new(4096, settings().hasher));
-    let mut path = Path { tables: &tables, memory: &mut memory, now: Tick(0) };
+    let mut path = Path::new(&tables, &mut memory, Tick(0));
     let [a, b, c, _] = BLUE_POD;
     let frames: Vec<_> = (1..=64).map(|n| plain(&Ip::udp(NATIVE, [a, b, c, n], (1, 2), b"payload"))).collect();
     for unknown in [true, false] {
@@ -308,12 +308,12 @@ fn the_cache_learns_what_packets_are_forwarded_by_and_nothing_else() {
     let each = cases.into_iter().flat_map(|(refused, four, six)| [(refused, four), (refused, six)]);
     for ((refused, (port, frame, src, dst)), careful) in each.flat_map(|case| [(case.clone(), false), (case, true)]) {
         let mut memory = Memory::new(FlowCache::new(4096, settings().hasher));
-        let mut path = Path { tables: &tables, memory: &mut memory, now: Tick(0) };
+        let mut path = Path::new(&tables, &mut memory, Tick(0));
         let verdict = decide(&mut path, port, &frame, careful).0;
         let domain = Domain(u16::from(port == UNDERLAY));
         let known = [src, dst].map(|addr| match addr {
-            IpAddr::V4(addr) => memory.cache.get(domain, addr, tables.epoch()).unpack().is_some(),
-            IpAddr::V6(addr) => memory.cache.get_v6(domain, addr, tables.epoch()).unpack().is_some(),
+            IpAddr::V4(addr) => memory.cache.get(domain, addr).unpack().is_some(),
+            IpAddr::V6(addr) => memory.cache.get_v6(domain, addr).unpack().is_some(),
         });
         match refused {
             None => assert!(matches!(verdict, Verdict::Send(..)) && known == [true; 2], "{verdict:?} {known:?}"),
@@ -341,8 +341,8 @@ fn the_fast_path_decides_as_the_careful_one() {
         // ten seconds apart: ICMP errors are never held back, so that both say the same
         let now = Tick(n * 10_000_000_000);
         let tables = &tables[n as usize % 2];
-        let one = decide(&mut Path { tables, memory: &mut quick, now }, *port, &frame, false);
-        let other = decide(&mut Path { tables, memory: &mut careful, now }, *port, &frame, true);
+        let one = decide(&mut Path::new(tables, &mut quick, now), *port, &frame, false);
+        let other = decide(&mut Path::new(tables, &mut careful, now), *port, &frame, true);
         assert_eq!(one, other, "packet {n} of seed {seed}: {frame:02x?}");
         assert_eq!(quick.partial_checksums, careful.partial_checksums, "packet {n} of seed {seed}");
         assert_eq!(quick.mss_clamped, careful.mss_clamped, "packet {n} of seed {seed}");
@@ -380,10 +380,10 @@ fn a_burst_is_decided_as_its_frames_one_by_one() {
                 frames.push(frame);
             }
         }
-        let burst = decide_burst(&mut Path { tables, memory: &mut together, now }, port, &frames);
+        let burst = decide_burst(&mut Path::new(tables, &mut together, now), port, &frames);
         for (frame, one) in frames.iter().zip(burst) {
             now.0 += 10_000_000_000;
-            let other = decide(&mut Path { tables, memory: &mut alone, now }, port, frame, true);
+            let other = decide(&mut Path::new(tables, &mut alone, now), port, frame, true);
             assert_eq!(one, other, "burst {n} of seed {seed}: {frame:02x?}");
         }
         assert_eq!(together.partial_checksums, alone.partial_checksums, "burst {n} of seed {seed}");

@@ -66,7 +66,7 @@ impl Oracle {
         room[256..256 + frame.len()].copy_from_slice(frame);
         let mut span = Span { head: 256, len: frame.len() as u16 };
         let mut packet = Packet::new(&mut room, &mut span);
-        let mut path = Path { tables: &self.tables, memory: &mut self.memory, now };
+        let mut path = Path::new(&self.tables, &mut self.memory, now);
         let verdict =
             if port == ACCESS { path.careful_outbound(port, &mut packet) } else { path.careful_inbound(&mut packet) };
         match verdict {

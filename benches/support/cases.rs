@@ -128,17 +128,18 @@ fn lookups(bar: Bar, options: &Options, tables: &Rc<Tables>, addresses: Vec<[u8;
     let addresses: Vec<Ipv4Addr> =
         addresses.into_iter().cycle().take(packets.max(1 << 20)).map(Ipv4Addr::from).collect();
     let round = move |bench: &mut Bench<'_>| {
-        let (epoch, mut missing, mut told) = (tables.epoch(), Vec::with_capacity(burst), vec![Packed::NONE; burst]);
+        cache.follow(&tables);
+        let (mut missing, mut told) = (Vec::with_capacity(burst), vec![Packed::NONE; burst]);
         at = if at + packets > addresses.len() { 0 } else { at };
         let asked = &addresses[at..at + packets];
         let ticks = bench.meter.take(|| {
             for burst in asked.chunks(burst) {
                 missing.clear();
-                missing.extend(burst.iter().filter(|dst| cache.get(Domain(0), **dst, epoch).is_none()));
+                missing.extend(burst.iter().filter(|dst| cache.get(Domain(0), **dst).is_none()));
                 tables.lookup_many(&missing, &mut told);
                 for (dst, advice) in missing.iter().zip(&told) {
                     if let Some(action) = advice.unpack() {
-                        cache.put(Domain(0), *dst, epoch, black_box(action));
+                        cache.put(Domain(0), *dst, black_box(action));
                     }
                 }
             }

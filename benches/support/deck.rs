@@ -90,7 +90,7 @@ impl Way<'_> {
 
     #[inline]
     fn decide_from<const UNDERLAY: bool>(&mut self, pool: &Pool, frames: &mut [Frame], tally: &mut Tally) {
-        let mut path = Path { tables: self.tables, memory: self.memory, now: Tick(1) };
+        let mut path = Path::new(self.tables, self.memory, Tick(1));
         if path.looks_ahead() {
             let mut touched = 0;
             for frame in frames.iter_mut() {

@@ -118,14 +118,14 @@ fn hit(label: &str, pods: usize, options: &Options) -> Case {
     // as much room again, so that nearly none is pushed out: what is asked for is what it holds
     let mut cache = FlowCache::new(2 * pods, settings().hasher);
     let all: Vec<Ipv4Addr> = (0..pods).map(|n| world::pod(Net::Blue, n, nodes).into()).collect();
-    all.iter().for_each(|pod| cache.put(Domain(1), *pod, 1, Action::Encap(PeerId(1))));
-    let held: Vec<_> = all.into_iter().filter(|pod| !cache.get(Domain(1), *pod, 1).is_none()).collect();
+    all.iter().for_each(|pod| cache.put(Domain(1), *pod, Action::Encap(PeerId(1))));
+    let held: Vec<_> = all.into_iter().filter(|pod| !cache.get(Domain(1), *pod).is_none()).collect();
     let mut random = Random(options.seed);
     let asked: Vec<_> = (0..packets).map(|_| held[random.below(held.len())]).collect();
     let round = move |bench: &mut Bench<'_>| {
         let ticks = bench.meter.take(|| {
             for pod in &asked {
-                black_box(cache.get(Domain(1), *pod, 1));
+                black_box(cache.get(Domain(1), *pod));
             }
         });
         Sample { ticks, items: packets as u64 }

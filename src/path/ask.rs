@@ -158,7 +158,7 @@ impl Path<'_> {
 
     #[inline(always)]
     fn seat(&self, domain: Domain, addr: Ipv4Addr) -> (Seat, Option<(Packed, u32)>) {
-        self.memory.cache.seat(domain, addr, self.tables.epoch())
+        self.memory.cache.seat(domain, addr)
     }
 
     /// What the cache knows from an older version, which still counts if nothing that covers the address has changed.
@@ -183,12 +183,11 @@ impl Path<'_> {
     /// What they say, if that is known from an older version or was asked between the looks.
     #[inline(never)]
     fn recall(&mut self, domain: Domain, addr: Ipv4Addr, seat: Seat, older: Option<(Packed, u32)>) -> Option<Packed> {
-        let epoch = self.tables.epoch();
         let held = self.still_holds(domain, addr, older);
         if held.is_some() {
-            self.memory.cache.renew(seat, epoch);
+            self.memory.cache.renew(seat);
             return held;
         }
-        self.memory.answers.find(domain, addr, epoch)
+        self.memory.answers.find(domain, addr, self.tables.epoch())
     }
 }

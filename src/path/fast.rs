@@ -203,7 +203,7 @@ impl Path<'_> {
     /// Lets the cache know what the tables said about an address of a packet that is forwarded.
     #[inline(always)]
     fn keep(&mut self, domain: Domain, addr: Ipv4Addr, told: Told) {
-        self.memory.cache.put_at(told.seat, domain, addr, self.tables.epoch(), told.advice);
+        self.memory.cache.put_at(told.seat, domain, addr, told.advice);
     }
 
     /// May a plain packet come from an address that is not behind a native next hop?

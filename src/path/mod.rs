@@ -144,6 +144,7 @@ impl Memory {
 
 /// The path of packets, for the time of one burst.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Path<'a> {
     /// The version of the tables in use.
     pub tables: &'a Tables,
@@ -151,6 +152,15 @@ pub struct Path<'a> {
     pub memory: &'a mut Memory,
     /// When the burst was received.
     pub now: Tick,
+}
+
+impl<'a> Path<'a> {
+    /// For a burst that was received at `now`. The memory is made to follow these tables.
+    #[inline]
+    pub fn new(tables: &'a Tables, memory: &'a mut Memory, now: Tick) -> Self {
+        memory.cache.follow(tables);
+        Self { tables, memory, now }
+    }
 }
 
 impl Path<'_> {
@@ -350,8 +360,7 @@ impl Path<'_> {
             IpAddr::V4(src) => src,
             IpAddr::V6(src) => return self.sender_v6(domain, src, overlay, outer_src),
         };
-        let epoch = self.tables.epoch();
-        let cached = self.memory.cache.get(domain, src, epoch);
+        let cached = self.memory.cache.get(domain, src);
         let new = cached.is_none().then(|| self.ask(domain, src));
         let id = self.tables.sender_of(new.map_or(cached, |told| told.advice), overlay, outer_src)?;
         if let Some(told) = new {
@@ -438,7 +447,7 @@ impl Path<'_> {
 
     #[inline]
     fn route_v4(&mut self, domain: Domain, addr: Ipv4Addr) -> Packed {
-        let action = self.memory.cache.get(domain, addr, self.tables.epoch());
+        let action = self.memory.cache.get(domain, addr);
         if action.is_none() { self.look_up(domain, addr) } else { action }
     }
 
@@ -455,7 +464,7 @@ impl Path<'_> {
     #[inline]
     fn remember(&mut self, domain: Domain, addr: Ipv4Addr, told: Told) {
         if is_forwardable_v4(addr) && !told.advice.is_barred() {
-            self.memory.cache.put_at(told.seat, domain, addr, self.tables.epoch(), told.advice);
+            self.memory.cache.put_at(told.seat, domain, addr, told.advice);
         }
     }
 }

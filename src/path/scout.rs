@@ -173,9 +173,9 @@ impl Path<'_> {
     fn scout(&self, domain: Domain, frame: &StackV4, transport: &Transport, shape: Shape) -> Scouted {
         let ip = frame.ip.words();
         let Some(transport) = look(ip, transport, self.tables.clamps()) else { return Scouted::default() };
-        let (cache, epoch) = (&self.memory.cache, self.tables.epoch());
-        let src = cache.get(domain, ip.source(), epoch);
-        let dst = cache.get(domain, ip.destination(), epoch);
+        let cache = &self.memory.cache;
+        let src = cache.get(domain, ip.source());
+        let dst = cache.get(domain, ip.destination());
         Scouted { advice: PackedPair::new(src, dst), shape: shape.with(transport) }
     }
 }

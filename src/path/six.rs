@@ -10,7 +10,7 @@ impl Path<'_> {
     /// As [`Path::route`].
     #[inline]
     pub(super) fn route_v6(&mut self, domain: Domain, addr: Ipv6Addr) -> Packed {
-        let known = self.memory.cache.get_v6(domain, addr, self.tables.epoch());
+        let known = self.memory.cache.get_v6(domain, addr);
         if !known.is_none() {
             return known;
         }
@@ -28,7 +28,7 @@ impl Path<'_> {
         overlay: OverlayId,
         outer_src: IpAddr,
     ) -> Option<PeerId> {
-        let cached = self.memory.cache.get_v6(domain, src, self.tables.epoch());
+        let cached = self.memory.cache.get_v6(domain, src);
         let advice = if cached.is_none() { self.tables.lookup(domain, src.into()).into() } else { cached };
         let id = self.tables.sender_of(advice, overlay, outer_src)?;
         if cached.is_none() {
@@ -40,7 +40,7 @@ impl Path<'_> {
     /// Lets the cache know a way that packets may be forwarded by.
     fn remember_v6(&mut self, domain: Domain, addr: Ipv6Addr, advice: Packed) {
         if is_forwardable(addr.into()) && !advice.is_barred() {
-            self.memory.cache.put_v6(domain, addr, self.tables.epoch(), advice);
+            self.memory.cache.put_v6(domain, addr, advice);
         }
     }
 }

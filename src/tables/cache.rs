@@ -1,5 +1,7 @@
 //! The flow cache: one worker's memory of what the forwarding table said.
 
+mod follow;
+
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::hash::Keyed;
@@ -18,7 +20,7 @@ struct Lane([u32; WAYS]);
 struct Set {
     addrs: Lane,
     domains: Lane,
-    /// In which each entry was last known to hold; 0 in a way that was never written.
+    /// Which version each entry holds since, as far as is known; 0 in a way that was never written.
     epochs: Lane,
     actions: Lane,
 }
@@ -128,9 +130,11 @@ pub struct Domain(pub u16);
 /// A set-associative cache of fixed size, keyed on (domain, address): never on ports, so that connections, port scans
 /// and SYN floods leave it alone. What is in it are addresses that packets went to or came from, and that have a route.
 ///
-/// The hash is keyed per boot, so that nobody outside can aim at one set. An entry of another epoch than the tables'
-/// reads as a miss, so that publishing new tables touches nothing here; whoever finds that it still holds renews it.
-/// Addresses without a route are never inserted.
+/// The hash is keyed per boot, so that nobody outside can aim at one set. Addresses without a route are never inserted.
+///
+/// Who uses it [follows](Self::follow) each version of the tables first: what the version changed is struck out, one by
+/// one, and all else goes on to hold. Of a version that changed too much for that, every entry of an older epoch reads as a
+/// miss; whoever finds that it still holds renews it.
 ///
 /// Both families share the sets. An IPv6 address takes a way there as an IPv4 address does, by a part of its hash, and all
 /// of it is in a table beside them; that is memory of its own, a cache line more to look at, and not touched, and so
@@ -141,6 +145,10 @@ pub struct FlowCache {
     /// The IPv6 address in each way of each set.
     wide: Box<[Wide]>,
     hasher: Keyed,
+    /// The epoch that entries must have to be found.
+    since: u32,
+    /// The version up to which entries of that epoch hold.
+    upto: u32,
 }
 
 impl core::fmt::Debug for FlowCache {
@@ -154,7 +162,9 @@ impl FlowCache {
     /// is IPv6.
     pub fn new(entries: usize, hasher: Keyed) -> Self {
         let sets = entries.div_ceil(WAYS).min(MOST_SETS).next_power_of_two();
-        Self { sets: vec![Set::default(); sets].into(), wide: vec![Wide::default(); sets].into(), hasher }
+        let (sets, wide) = (vec![Set::default(); sets].into(), vec![Wide::default(); sets].into());
+        // followed no version yet: nothing has the epoch of ways that were never written
+        Self { sets, wide, hasher, since: u32::MAX, upto: 0 }
     }
 
     fn tag(&self, domain: Domain, addr: Ipv6Addr) -> Tag {
@@ -165,9 +175,9 @@ impl FlowCache {
 
     /// The remembered action for an IPv6 address.
     #[inline]
-    pub fn get_v6(&self, domain: Domain, addr: Ipv6Addr, epoch: u32) -> Packed {
+    pub fn get_v6(&self, domain: Domain, addr: Ipv6Addr) -> Packed {
         let tag = self.tag(domain, addr);
-        let found = self.sets.get(tag.place).and_then(|set| Some((set, set.tagged(&tag, epoch)?)));
+        let found = self.sets.get(tag.place).and_then(|set| Some((set, set.tagged(&tag, self.since)?)));
         match found {
             Some((set, way)) if self.wide[tag.place].0[way] == addr.to_bits() => Packed(set.actions.0[way]),
             _ => Packed::NONE,
@@ -176,7 +186,8 @@ impl FlowCache {
 
     /// Remembers an action for an IPv6 address, unless it is none: in the place of what has the same tag, of an entry of
     /// another epoch, or of a pseudo-random one.
-    pub fn put_v6(&mut self, domain: Domain, addr: Ipv6Addr, epoch: u32, advice: Packed) {
+    pub fn put_v6(&mut self, domain: Domain, addr: Ipv6Addr, advice: Packed) {
+        let epoch = self.since;
         let tag = self.tag(domain, addr);
         let (Some(set), Some(wide)) = (self.sets.get_mut(tag.place), self.wide.get_mut(tag.place)) else { return };
         if advice.is_none() {
@@ -203,8 +214,8 @@ impl FlowCache {
 
     /// The remembered action.
     #[inline(always)]
-    pub fn get(&self, domain: Domain, addr: Ipv4Addr, epoch: u32) -> Packed {
-        self.sets.get(self.place(domain, addr)).map_or(Packed::NONE, |set| set.get(domain, addr, epoch))
+    pub fn get(&self, domain: Domain, addr: Ipv4Addr) -> Packed {
+        self.sets.get(self.place(domain, addr)).map_or(Packed::NONE, |set| set.get(domain, addr, self.since))
     }
 
     /// A word of the set for an address. To ask for it is to have the set at hand when it is searched.
@@ -213,47 +224,48 @@ impl FlowCache {
         self.sets.get(self.place(domain, addr)).map_or(0, |set| set.epochs.0[0])
     }
 
-    /// Where an address is, of whatever epoch, and what is remembered of it: an action, and the epoch that it was last known
+    /// Where an address is, of whatever epoch, and what is remembered of it: an action, and the version that it was last known
     /// to hold in. If it is nowhere, where it would be put: in the place of an entry of another epoch if the set has one, of
     /// a pseudo-random one otherwise.
     #[inline(always)]
-    pub fn seat(&self, domain: Domain, addr: Ipv4Addr, epoch: u32) -> (Seat, Option<(Packed, u32)>) {
+    pub fn seat(&self, domain: Domain, addr: Ipv4Addr) -> (Seat, Option<(Packed, u32)>) {
         let hash = self.hasher.hash(key(domain, addr));
         let place = self.set_of(hash);
         let Some(set) = self.sets.get(place) else { return (Seat::NOWHERE, None) };
         let (advice, any) = (set.older(domain, addr), (hash >> 62) as usize);
         if advice.is_none() {
-            return (Seat::new(place, set.stale(epoch).unwrap_or(any)), None);
+            return (Seat::new(place, set.stale(self.since).unwrap_or(any)), None);
         }
         let way = set.way(domain, addr).unwrap_or(any) % WAYS;
-        (Seat::new(place, way), Some((advice, set.epochs.0[way])))
+        let epoch = set.epochs.0[way];
+        (Seat::new(place, way), Some((advice, if epoch == self.since { self.upto } else { epoch })))
     }
 
-    /// Says that what is remembered there holds in this epoch, too.
+    /// Says that what is remembered there holds in the version in use, too.
     #[inline]
-    pub fn renew(&mut self, seat: Seat, epoch: u32) {
+    pub fn renew(&mut self, seat: Seat) {
         if let Some(set) = self.sets.get_mut(seat.set()) {
-            set.epochs.0[seat.way()] = epoch;
+            set.epochs.0[seat.way()] = self.since;
         }
     }
 
     /// Remembers an action, unless it is none: one set is touched and nothing moves.
     #[inline(always)]
-    pub fn put_at(&mut self, seat: Seat, domain: Domain, addr: Ipv4Addr, epoch: u32, advice: Packed) {
+    pub fn put_at(&mut self, seat: Seat, domain: Domain, addr: Ipv4Addr, advice: Packed) {
         if let Some(set) = self.sets.get_mut(seat.set())
             && !advice.is_none()
         {
             let way = seat.way();
             (set.addrs.0[way], set.domains.0[way], set.epochs.0[way], set.actions.0[way]) =
-                (word(addr), u32::from(domain.0), epoch, advice.0);
+                (word(addr), u32::from(domain.0), self.since, advice.0);
         }
     }
 
     /// Remembers an action in the [seat](Self::seat) of its address.
     #[inline]
-    pub fn put(&mut self, domain: Domain, addr: Ipv4Addr, epoch: u32, action: Action) {
-        let (seat, _) = self.seat(domain, addr, epoch);
-        self.put_at(seat, domain, addr, epoch, Some(action).into());
+    pub fn put(&mut self, domain: Domain, addr: Ipv4Addr, action: Action) {
+        let (seat, _) = self.seat(domain, addr);
+        self.put_at(seat, domain, addr, Some(action).into());
     }
 }
 
@@ -271,6 +283,11 @@ mod tests {
         FlowCache::new(entries, Keyed::new(0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7345))
     }
 
+    /// As if all up to this version were new in it.
+    fn begin(c: &mut FlowCache, epoch: u32) {
+        (c.since, c.upto) = (epoch, epoch);
+    }
+
     fn pod(n: u32) -> Ipv4Addr {
         Ipv4Addr::from_bits(0x0af4_0000 + n)
     }
@@ -278,36 +295,48 @@ mod tests {
     #[test]
     fn what_was_put_is_found_in_its_domain_and_epoch_only() {
         let mut c = cache(1024);
-        c.put(Domain(1), pod(1), 7, Action::Encap(PeerId(9)));
-        assert_eq!(c.get(Domain(1), pod(1), 7).unpack(), Some(Action::Encap(PeerId(9))));
-        assert_eq!(c.get(Domain(2), pod(1), 7).unpack(), None);
-        assert_eq!(c.get(Domain(1), pod(2), 7).unpack(), None);
-        assert_eq!(c.get(Domain(1), pod(1), 8).unpack(), None);
-        assert_eq!(c.get(Domain(0), Ipv4Addr::UNSPECIFIED, 0).unpack(), None, "an entry never written is no entry");
+        assert_eq!(c.get(Domain(0), Ipv4Addr::UNSPECIFIED).unpack(), None, "an entry never written is no entry");
+        begin(&mut c, 7);
+        c.put(Domain(1), pod(1), Action::Encap(PeerId(9)));
+        assert_eq!(c.get(Domain(1), pod(1)).unpack(), Some(Action::Encap(PeerId(9))));
+        assert_eq!(c.get(Domain(2), pod(1)).unpack(), None);
+        assert_eq!(c.get(Domain(1), pod(2)).unpack(), None);
+        begin(&mut c, 8);
+        assert_eq!(c.get(Domain(1), pod(1)).unpack(), None);
     }
 
     #[test]
     fn what_an_older_epoch_knew_can_be_renewed() {
         let mut c = cache(16);
-        let older = |c: &FlowCache, domain, addr| c.seat(domain, addr, 9).1;
+        let older = |c: &FlowCache, domain, addr| c.seat(domain, addr).1;
         assert_eq!(older(&c, Domain(0), Ipv4Addr::UNSPECIFIED), None, "an entry never written is no entry");
-        c.put(Domain(1), pod(1), 7, Action::Local);
+        begin(&mut c, 7);
+        c.put(Domain(1), pod(1), Action::Local);
+        c.upto = 8;
+        assert_eq!(older(&c, Domain(1), pod(1)), Some((Some(Action::Local).into(), 8)), "it holds up to here");
+        begin(&mut c, 9);
         let (advice, then) = older(&c, Domain(1), pod(1)).unwrap();
         assert_eq!((advice.unpack(), then, older(&c, Domain(2), pod(1))), (Some(Action::Local), 7, None));
-        c.renew(c.seat(Domain(1), pod(1), 9).0, 9);
-        assert!(c.get(Domain(1), pod(1), 7).is_none() && c.get(Domain(1), pod(2), 9).is_none());
-        assert_eq!(c.get(Domain(1), pod(1), 9).unpack(), Some(Action::Local));
+        assert!(c.get(Domain(1), pod(1)).is_none());
+        c.renew(c.seat(Domain(1), pod(1)).0);
+        assert!(c.get(Domain(1), pod(2)).is_none());
+        assert_eq!(c.get(Domain(1), pod(1)).unpack(), Some(Action::Local));
+        begin(&mut c, 7);
+        assert!(c.get(Domain(1), pod(1)).is_none());
     }
 
     #[test]
     fn stale_entries_give_way_first() {
         let mut c = cache(4);
+        begin(&mut c, 1);
         for n in 0..4 {
-            c.put(Domain(0), pod(n), 1, Action::Local);
+            c.put(Domain(0), pod(n), Action::Local);
         }
-        c.put(Domain(0), pod(9), 2, Action::Local);
-        assert!(c.get(Domain(0), pod(9), 2).unpack().is_some());
-        assert_eq!((0..4).filter(|&n| c.get(Domain(0), pod(n), 1).unpack().is_some()).count(), 3);
+        begin(&mut c, 2);
+        c.put(Domain(0), pod(9), Action::Local);
+        assert!(c.get(Domain(0), pod(9)).unpack().is_some());
+        begin(&mut c, 1);
+        assert_eq!((0..4).filter(|&n| c.get(Domain(0), pod(n)).unpack().is_some()).count(), 3);
     }
 
     #[test]
@@ -315,13 +344,14 @@ mod tests {
         let mut c = cache(4);
         for n in 0..40 {
             let (addr, epoch) = (pod(n % 7), 1 + n / 9);
-            let (seat, _) = c.seat(Domain(0), addr, epoch);
-            let before: Vec<_> = (0..7).map(|n| c.get(Domain(0), pod(n), epoch)).collect();
-            c.put_at(seat, Domain(0), addr, epoch, Packed::NONE);
-            assert!((0..7).map(|n| c.get(Domain(0), pod(n), epoch)).eq(before), "no action leaves no trace");
-            c.put_at(seat, Domain(0), addr, epoch, Some(Action::Encap(PeerId(n))).into());
-            assert_eq!(c.get(Domain(0), addr, epoch).peer(), Some(PeerId(n)));
-            assert_eq!(c.seat(Domain(0), addr, epoch), (seat, Some((Some(Action::Encap(PeerId(n))).into(), epoch))));
+            begin(&mut c, epoch);
+            let (seat, _) = c.seat(Domain(0), addr);
+            let before: Vec<_> = (0..7).map(|n| c.get(Domain(0), pod(n))).collect();
+            c.put_at(seat, Domain(0), addr, Packed::NONE);
+            assert!((0..7).map(|n| c.get(Domain(0), pod(n))).eq(before), "no action leaves no trace");
+            c.put_at(seat, Domain(0), addr, Some(Action::Encap(PeerId(n))).into());
+            assert_eq!(c.get(Domain(0), addr).peer(), Some(PeerId(n)));
+            assert_eq!(c.seat(Domain(0), addr), (seat, Some((Some(Action::Encap(PeerId(n))).into(), epoch))));
             let set = &c.sets[0];
             assert_eq!(set.addrs.0.iter().filter(|a| **a == word(addr)).count(), 1);
         }
@@ -330,43 +360,46 @@ mod tests {
     #[test]
     fn families_share_the_sets_and_are_never_mistaken() {
         let mut c = cache(1024);
+        begin(&mut c, 7);
         let pod6 = |n: u32| Ipv6Addr::from_bits(0xfd00_0244 << 96 | u128::from(n));
         let encap = |n| Packed::from(Some(Action::Encap(PeerId(n))));
         for n in 0..200 {
-            c.put(Domain(1), pod(n), 7, Action::Encap(PeerId(n)));
-            c.put_v6(Domain(1), pod6(n), 7, encap(1000 + n));
+            c.put(Domain(1), pod(n), Action::Encap(PeerId(n)));
+            c.put_v6(Domain(1), pod6(n), encap(1000 + n));
         }
-        let four = (0..200).filter(|&n| c.get(Domain(1), pod(n), 7) == encap(n)).count();
-        let six = (0..200).filter(|&n| c.get_v6(Domain(1), pod6(n), 7) == encap(1000 + n)).count();
+        let four = (0..200).filter(|&n| c.get(Domain(1), pod(n)) == encap(n)).count();
+        let six = (0..200).filter(|&n| c.get_v6(Domain(1), pod6(n)) == encap(1000 + n)).count();
         assert!(four > 190 && six > 190, "{four} {six}");
         for n in 0..200 {
-            assert!(c.get_v6(Domain(2), pod6(n), 7).is_none() && c.get_v6(Domain(1), pod6(n), 8).is_none());
-            assert!(c.get_v6(Domain(1), pod6(n + 200), 7).is_none());
+            assert!(c.get_v6(Domain(2), pod6(n)).is_none());
+            assert!(c.get_v6(Domain(1), pod6(n + 200)).is_none());
         }
-        c.put_v6(Domain(1), pod6(3), 7, encap(5));
-        c.put_v6(Domain(1), pod6(9999), 7, Packed::NONE);
-        assert_eq!((c.get_v6(Domain(1), pod6(3), 7), c.get_v6(Domain(1), pod6(9999), 7)), (encap(5), Packed::NONE));
+        c.put_v6(Domain(1), pod6(3), encap(5));
+        c.put_v6(Domain(1), pod6(9999), Packed::NONE);
+        assert_eq!((c.get_v6(Domain(1), pod6(3)), c.get_v6(Domain(1), pod6(9999))), (encap(5), Packed::NONE));
+        begin(&mut c, 8);
+        assert!((0..200).all(|n| c.get_v6(Domain(1), pod6(n)).is_none()));
     }
 
     /// Whoever has the same 32 bits in the same set is told from the other by the rest.
     #[test]
     fn an_address_with_the_same_tag_is_another_address() {
         let mut c = cache(4);
+        begin(&mut c, 1);
         let (domain, here) = (Domain(1), Ipv6Addr::LOCALHOST);
-        c.put_v6(domain, here, 1, Packed::from(Some(Action::Local)));
+        c.put_v6(domain, here, Packed::from(Some(Action::Local)));
         let way = c.sets[0].tagged(&c.tag(domain, here), 1).unwrap();
         c.wide[0].0[way] ^= 1 << 77;
-        assert!(c.get_v6(domain, here, 1).is_none());
+        assert!(c.get_v6(domain, here).is_none());
     }
 
     #[test]
     fn half_full_it_holds_nearly_all() {
         let mut c = cache(16_384);
         for n in 0..8_192 {
-            c.put(Domain(3), pod(n), 1, Action::Encap(PeerId(n)));
+            c.put(Domain(3), pod(n), Action::Encap(PeerId(n)));
         }
-        let found =
-            (0..8_192).filter(|&n| c.get(Domain(3), pod(n), 1).unpack() == Some(Action::Encap(PeerId(n)))).count();
+        let found = (0..8_192).filter(|&n| c.get(Domain(3), pod(n)).unpack() == Some(Action::Encap(PeerId(n)))).count();
         assert!(found > 8_192 * 85 / 100, "{found}");
     }
 }

@@ -14,6 +14,7 @@ pub mod handover;
 pub mod hash;
 pub mod ids;
 pub mod imports;
+pub mod journal;
 pub mod overlay;
 pub mod peer;
 pub mod prefix_map;
@@ -37,6 +38,7 @@ pub use vteps::{Miss, VtepKey, Vteps};
 use crate::wire::Prefix;
 use changes::Changes;
 use imports::Borders;
+use journal::{Draft, Journal, Page};
 use senders::Senders;
 use slab::Slab;
 use sources::Sources;
@@ -52,6 +54,7 @@ pub struct Tables {
     routes: usize,
     borders: Borders,
     changes: Changes,
+    journal: Journal,
     overlays: Arc<[Overlay]>,
     vteps: Arc<Vteps>,
     clamps: bool,
@@ -126,6 +129,18 @@ impl Tables {
     #[inline]
     pub fn unchanged_since(&self, _domain: Domain, dst: IpAddr, epoch: u32) -> bool {
         self.changes.unchanged_since(dst, epoch, self.epoch)
+    }
+
+    /// The addresses for which [`lookup`](Self::lookup) may say something else than in version `epoch`; `None` if they are
+    /// many, or if that was many versions ago.
+    #[inline]
+    pub(crate) fn changed_since(&self, epoch: u32) -> Option<impl Iterator<Item = &Page>> {
+        self.journal.last(self.epoch.wrapping_sub(epoch))
+    }
+
+    /// The [domains](Domain) that addresses are looked up from.
+    pub(crate) fn domains(&self) -> impl Iterator<Item = Domain> + use<> {
+        (0..=self.overlays.len() as u16).map(Domain)
     }
 
     /// Our VTEPs.
@@ -236,6 +251,8 @@ impl Tables {
 pub struct TablesWriter {
     fib: FibWriter,
     next: Tables,
+    /// What will be said of the version being written.
+    draft: Draft,
     /// Something is not as it was published last.
     dirty: bool,
 }
@@ -250,6 +267,7 @@ impl TablesWriter {
             routes: 0,
             borders: Borders::default(),
             changes: Changes::new(0),
+            journal: Journal::default(),
             vteps: Arc::new(Vteps::of(&overlays)),
             clamps: overlays.iter().any(|o| o.fit.mss_clamp),
             overlays: overlays.into(),
@@ -260,7 +278,8 @@ impl TablesWriter {
             groups: Slab::default(),
             ports: ports.into(),
         };
-        Self { fib, next, dirty: true }
+        let draft = Draft::everything(next.domains().count());
+        Self { fib, next, draft, dirty: true }
     }
 
     /// Empties the tables for other overlays. Versions go on counting, so that no cache takes old for new.
@@ -268,14 +287,13 @@ impl TablesWriter {
         let epoch = self.next.epoch;
         *self = Self::new(overlays, self.next.ports.to_vec());
         self.next.epoch = epoch;
-        self.next.changes = Changes::new(self.coming());
+        self.changed_everywhere();
     }
 
     /// Says what may be reached from where: from the access side, then from each overlay; what is not said is everything.
     pub fn set_imports(&mut self, imports: &[Imports]) {
         self.next.borders = Borders::new(imports);
-        self.next.changes = Changes::new(self.coming());
-        self.dirty = true;
+        self.changed_everywhere();
     }
 
     /// Replaces the facts about the ports.
@@ -318,6 +336,10 @@ impl TablesWriter {
             }
             self.next.senders.set(id.0, after);
         }
+        // what is behind it may be imported by others now
+        if self.next.has_borders() && before.map(|k| k.0) != after.map(|k| k.0) {
+            self.changed_everywhere();
+        }
         self.next.peers.set(id.0, peer);
         self.dirty = true;
     }
@@ -332,10 +354,16 @@ impl TablesWriter {
 
     /// Writes or clears a group. Its routes stay as they are.
     pub fn set_group(&mut self, id: GroupId, group: Option<Group>) {
-        if self.next.groups.get(id.0) != group.as_ref() {
-            self.next.groups.set(id.0, group);
-            self.dirty = true;
+        let before = self.next.groups.get(id.0);
+        if before == group.as_ref() {
+            return;
         }
+        // its members may be imported by others than those before
+        if self.next.has_borders() && before.map(Group::members) != group.as_ref().map(Group::members) {
+            self.changed_everywhere();
+        }
+        self.next.groups.set(id.0, group);
+        self.dirty = true;
     }
 
     /// Can packets be sent to a peer or to a next hop, as its row is written at present?
@@ -352,8 +380,8 @@ impl TablesWriter {
         self.fib.len()
     }
 
-    /// True when the next version would differ from the last in more than its number. After every version
-    /// workers ask once more about all that they remember, so one that says nothing new had better not be made.
+    /// True when the next version would differ from the last in more than its number. One that says nothing new had better
+    /// not be made: workers have to follow each.
     pub fn is_dirty(&self) -> bool {
         self.dirty
     }
@@ -364,6 +392,7 @@ impl TablesWriter {
         self.next.epoch = self.coming();
         self.next.fib = self.fib.current().clone();
         self.next.routes = self.fib.len();
+        self.next.journal.push(self.draft.turn());
         self.next.clone()
     }
 
@@ -376,6 +405,14 @@ impl TablesWriter {
     fn changed(&mut self, prefix: &Prefix) {
         let coming = self.coming();
         self.next.changes.note(prefix, coming);
+        self.draft.note(prefix);
+        self.dirty = true;
+    }
+
+    /// Any answer may be another than before.
+    fn changed_everywhere(&mut self) {
+        self.next.changes = Changes::new(self.coming());
+        self.draft.note_everything();
         self.dirty = true;
     }
 }

@@ -40,7 +40,7 @@ impl<P: Port, C> Worker<P, C> {
     #[cold]
     #[inline(never)]
     pub(super) fn process_long<const UNDERLAY: bool>(&mut self, at: usize, now: Tick) {
-        let mut path = Path { tables: self.subscriber.tables(), memory: &mut self.memory, now };
+        let mut path = Path::new(self.subscriber.tables(), &mut self.memory, now);
         let mut exit = Exit { lanes: &mut self.lanes, pool: &mut self.pool, stats: &mut self.stats };
         let port = PortId(at as u8);
         while let Some(mut frame) = self.received.pop_front() {

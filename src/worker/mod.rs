@@ -282,7 +282,7 @@ impl<P: Port, C: Clock> Worker<P, C> {
         if self.received.has_long() {
             return self.process_long::<UNDERLAY>(at, now);
         }
-        let mut path = Path { tables: self.subscriber.tables(), memory: &mut self.memory, now };
+        let mut path = Path::new(self.subscriber.tables(), &mut self.memory, now);
         if path.looks_ahead() {
             let mut touched = 0;
             for frame in self.received.frames_mut() {
