@@ -26,8 +26,8 @@ pub(super) const LANES: usize = 32;
 #[derive(Clone, Debug)]
 enum Slot {
     /// No node. Up to two prefixes that end in the next stride are in the slot itself (a [`Pair`], in pieces, for else it
-    /// had no room), where a lookup has them at hand. Slots without any have the same form, for a branch would be guessed
-    /// wrong as often as right.
+    /// had no room), where a lookup has them at hand. Slots without any have the same form, for in large tables a branch would
+    /// be guessed wrong as often as right.
     End(Entry, [u8; 2], [Entry; 2]),
     /// A single prefix, more than one stride away: where IPv6 would be a chain of nodes.
     Tail(Entry, Arc<Route>),
@@ -299,12 +299,19 @@ fn change_slots(all: &mut [Slot; 256], change: Change<'_>, depth: usize) {
 
 impl Slot {
     /// What the next octet of an address leads to: the best entry then, if `best` was that before, and the slot that
-    /// leads further, if one does.
+    /// leads further, if one does. `GUESS` says that slots without prefixes are told by a branch: cheap where it is guessed
+    /// right, as in tables that are small.
     #[inline(always)]
-    fn step<const OCTETS: usize>(&self, depth: usize, octets: &[u8; OCTETS], best: Entry) -> (Entry, Option<&Slot>) {
+    fn step<const OCTETS: usize, const GUESS: bool>(
+        &self,
+        depth: usize,
+        octets: &[u8; OCTETS],
+        best: Entry,
+    ) -> (Entry, Option<&Slot>) {
         let octet = octets[depth];
         let place = usize::from(octet);
         let next = match self {
+            Slot::End(_, _, [Entry::NONE, _]) if GUESS => return (best, None),
             Slot::End(_, firsts, entries) => {
                 let pair = Pair { firsts: *firsts, entries: *entries };
                 return (pair.get(octet).or(best), None);
@@ -352,7 +359,7 @@ impl Trie {
         let mut slot = &self.root[usize::from(octets[0])];
         let mut best = slot.entry();
         for depth in 1..OCTETS {
-            let (entry, next) = slot.step(depth, octets, best);
+            let (entry, next) = slot.step::<OCTETS, true>(depth, octets, best);
             best = entry;
             match next {
                 Some(next) => slot = next,
@@ -377,7 +384,7 @@ impl Trie {
         for depth in 1..OCTETS {
             for n in 0..mem::take(&mut under_way) {
                 let Lane { slot, at } = lanes[n];
-                let (entry, next) = slot.step(depth, &asked[at], found[at]);
+                let (entry, next) = slot.step::<OCTETS, false>(depth, &asked[at], found[at]);
                 found[at] = entry;
                 if let Some(slot) = next {
                     lanes[under_way] = Lane { slot, at };
