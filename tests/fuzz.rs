@@ -10,7 +10,7 @@ mod support;
 use dice::{Dice, number};
 use selvedge::drops::DropReason as R;
 use selvedge::path::{Memory, Path, Tick, Verdict};
-use selvedge::tables::{Action, Domain, Fit, FlowCache, HopId, Imports, PeerId, PortId, Rules, TablesWriter};
+use selvedge::tables::{Action, Domain, Fit, FlowCache, GroupId, HopId, Imports, PeerId, PortId, Rules, TablesWriter};
 use selvedge::wire::{Packet, Prefix, Span};
 use std::net::{IpAddr, Ipv4Addr};
 use support::frames::{Ip, Vxlan, arp_request, ethernet};
@@ -350,7 +350,23 @@ fn the_fast_path_decides_as_the_careful_one() {
     assert!(quick.mss_clamped > packets / 1000, "{}", quick.mss_clamped);
 }
 
-/// With so many routes that misses of a burst are looked up together, and so small a cache that there are many.
+/// Something happens to what the seeds are about: prefixes longer and shorter than those of [`shared_tables`], which stay.
+fn change(tables: &mut TablesWriter, dice: &mut Dice) {
+    let hosts = [BLUE_POD, BLUE_POD_2, GREEN_POD, NATIVE, SHARED_POD, SHARED_NATIVE].map(IpAddr::from);
+    let hosts_6 = [BLUE_POD_6, RED_POD_6, NATIVE_6].map(IpAddr::from);
+    let host = Prefix::host([&hosts[..], &hosts_6].concat()[dice.below(9)]);
+    let prefix = host.widened([host.len(), host.len(), host.len() - 4, host.len() / 8 * 3][dice.below(4)]);
+    let action = [Action::Encap(PeerId(dice.below(4) as u32)), Action::Deliver(HopId(0)), Action::Group(GroupId(0))];
+    match dice.below(16) {
+        0 => tables.set_imports(&borders()),
+        1 => tables.set_imports(&[]),
+        2..10 => tables.remove_route(&prefix),
+        _ => tables.set_route(prefix, action[dice.below(3)]),
+    }
+}
+
+/// With so many routes that misses of a burst are looked up together, so small a cache that there are many, and changes
+/// that only the cache of the burst has to follow: the other one is new each time.
 #[test]
 fn a_burst_is_decided_as_its_frames_one_by_one() {
     let packets = number("SELVEDGE_FUZZ_PACKETS", if cfg!(debug_assertions) { 100_000 } else { 5_000_000 });
@@ -360,14 +376,16 @@ fn a_burst_is_decided_as_its_frames_one_by_one() {
         let elsewhere = Prefix::host(Ipv4Addr::from_bits(100 << 24 | n).into());
         writer.set_route(elsewhere, Action::Encap(PeerId(n % 4)));
     }
-    let mut versions = vec![writer.publish()];
-    writer.set_route("10.245.1.0/24".parse().unwrap(), Action::Encap(PeerId(1)));
-    versions.push(writer.publish());
-    let memory = || Memory::new(FlowCache::new(8, settings().hasher));
-    let (mut together, mut alone) = (memory(), memory());
+    let mut tables = writer.publish();
+    let cache = || FlowCache::new(8, settings().hasher);
+    let (mut together, mut alone) = (Memory::new(cache()), Memory::new(cache()));
     let mut now = Tick(0);
     for n in 0..packets / 64 {
-        let tables = &versions[usize::from(n > packets / 128)];
+        for _ in 0..[0, 0, 0, 0, 1, 1, 2, 12][dice.below(8)] {
+            change(&mut writer, &mut dice);
+            tables = writer.publish();
+        }
+        alone.cache = cache();
         let port = [UNDERLAY, ACCESS][dice.below(2)];
         let mut frames = Vec::new();
         while frames.len() < 64 {
@@ -380,10 +398,10 @@ fn a_burst_is_decided_as_its_frames_one_by_one() {
                 frames.push(frame);
             }
         }
-        let burst = decide_burst(&mut Path::new(tables, &mut together, now), port, &frames);
+        let burst = decide_burst(&mut Path::new(&tables, &mut together, now), port, &frames);
         for (frame, one) in frames.iter().zip(burst) {
             now.0 += 10_000_000_000;
-            let other = decide(&mut Path::new(tables, &mut alone, now), port, frame, true);
+            let other = decide(&mut Path::new(&tables, &mut alone, now), port, frame, true);
             assert_eq!(one, other, "burst {n} of seed {seed}: {frame:02x?}");
         }
         assert_eq!(together.partial_checksums, alone.partial_checksums, "burst {n} of seed {seed}");
