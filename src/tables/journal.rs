@@ -7,8 +7,13 @@ use crate::wire::Prefix;
 
 /// Versions that are kept: so many a worker may be behind, or have skipped.
 const PAGES: usize = 8;
-/// Entries to be struck out for one version, at most. Each takes a worker some nanoseconds, all while packets wait.
+/// Entries to be struck out at once, at most. Each takes a worker some nanoseconds, all while packets wait.
 const MOST: usize = 2_048;
+
+/// Addresses that have so many entries in a cache of tables with this many [domains](super::Domain).
+const fn most(domains: usize) -> usize {
+    MOST / domains
+}
 
 /// The addresses whose answers may differ between one version of the tables and the one before.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -33,11 +38,12 @@ impl Journal {
         self.pages[0] = page.map(Arc::new);
     }
 
-    /// What the last `versions` versions changed; `None` if that is not known of all of them.
-    #[inline]
-    pub fn last(&self, versions: u32) -> Option<impl Iterator<Item = &Page>> {
+    /// What the last `versions` versions of tables with so many domains changed; `None` if that is too much, or if it is not
+    /// known of all of them.
+    pub fn last(&self, versions: u32, domains: usize) -> Option<impl Iterator<Item = &Page>> {
         let pages = self.pages.get(..versions as usize)?;
-        pages.iter().all(Option::is_some).then(|| pages.iter().flatten().map(Arc::as_ref))
+        let addresses = pages.iter().try_fold(0, |sum, page| Some(sum + page.as_ref()?.len()))?;
+        (addresses <= most(domains)).then(|| pages.iter().flatten().map(Arc::as_ref))
     }
 }
 
@@ -51,9 +57,9 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Of the first version of tables with so many [domains](super::Domain), of which nothing can be said but that all is new.
+    /// Of the first version of tables with so many domains, of which nothing can be said but that all is new.
     pub const fn everything(domains: usize) -> Self {
-        Self { page: None, most: MOST / domains }
+        Self { page: None, most: most(domains) }
     }
 
     /// Says that all may have changed.
@@ -65,7 +71,7 @@ impl Draft {
     pub fn note(&mut self, prefix: &Prefix) {
         let Some(page) = &mut self.page else { return };
         let bits = if prefix.addr().is_ipv4() { 32 } else { 128 };
-        let room = self.most.saturating_sub(page.v4.len() + page.v6.len());
+        let room = self.most.saturating_sub(page.len());
         match 1usize.checked_shl(bits - u32::from(prefix.len())) {
             Some(addresses) if addresses <= room => page.put(prefix.addr(), addresses),
             _ => self.page = None,
@@ -79,6 +85,11 @@ impl Draft {
 }
 
 impl Page {
+    /// How many addresses are here.
+    fn len(&self) -> usize {
+        self.v4.len() + self.v6.len()
+    }
+
     /// Adds `count` addresses from this one on.
     fn put(&mut self, first: IpAddr, count: usize) {
         match first {
@@ -128,7 +139,7 @@ mod tests {
     fn the_last_pages_are_there_unless_one_of_them_is_missing() {
         let one = |n: u8| Some(Page { v4: vec![[10, 0, 0, n].into()], v6: vec![] });
         let told = |journal: &Journal, versions| {
-            journal.last(versions).map(|pages| pages.map(|page| page.v4[0].octets()[3]).collect::<Vec<_>>())
+            journal.last(versions, 1).map(|pages| pages.map(|page| page.v4[0].octets()[3]).collect::<Vec<_>>())
         };
         let mut journal = Journal::default();
         assert_eq!((told(&journal, 0), told(&journal, 1)), (Some(vec![]), None));
@@ -145,5 +156,7 @@ mod tests {
             assert_eq!(known, n >= 6 + PAGES as u8, "{n}");
         });
         assert_eq!((told(&journal, PAGES as u32 + 1), told(&journal, u32::MAX)), (None, None));
+        let of_all = |domains| journal.last(PAGES as u32, domains).is_some();
+        assert!(of_all(MOST / PAGES) && !of_all(MOST / PAGES + 1), "each alone is little, all together are too much");
     }
 }

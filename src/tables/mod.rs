@@ -135,7 +135,7 @@ impl Tables {
     /// many, or if that was many versions ago.
     #[inline]
     pub(crate) fn changed_since(&self, epoch: u32) -> Option<impl Iterator<Item = &Page>> {
-        self.journal.last(self.epoch.wrapping_sub(epoch))
+        self.journal.last(self.epoch.wrapping_sub(epoch), self.domains().count())
     }
 
     /// The [domains](Domain) that addresses are looked up from.

@@ -225,7 +225,8 @@ mod tests {
         for later in &fragments[1..] {
             assert_eq!((later[0], &later[LEN..LEN + 8]), (0x47, &[&source[..], &[END]].concat()[..]));
         }
-        for broken in [[0x83, 0, 1, 1], [0x83, 1, 1, 1], [0x83, 5, 1, 1], [NOP, NOP, NOP, 0x83]] {
+        let behind_the_end = [END, 2, 0x83, 2];
+        for broken in [[0x83, 0, 1, 1], [0x83, 1, 1, 1], [0x83, 5, 1, 1], [NOP, NOP, NOP, 0x83], behind_the_end] {
             assert_eq!(whole(&packet(0, &broken, &[1; 200]), 100)[1][0], 0x45, "{broken:?}");
         }
     }
@@ -238,7 +239,7 @@ mod tests {
         let last = |n: usize| Fragments::of(&self::packet(8189, &[], &[1; 4][..n]), 100);
         assert!(last(3).is_some() && last(4).is_none(), "byte 65,534 is the last there can be");
         let mut bare = self::packet(0, &[], &[]);
-        assert!(Fragments::of(&bare, 100).is_some(), "a header alone is a packet");
+        assert_eq!(whole(&bare, 100).len(), 0, "a header alone is a packet, and nothing is to be cut");
         bare[3] -= 1;
         assert!(Fragments::of(&bare, 100).is_none(), "a length within the header");
         for cut in 0..packet.len() {

@@ -358,6 +358,22 @@ pub(crate) mod tests {
         }
     }
 
+    #[test]
+    fn a_flow_with_ports_is_told_as_soon_as_they_are_quoted() {
+        let vxlan = Vxlan::new(crate::wire::Vni::new(1).unwrap());
+        let families = [(eth::IPV4, ipv4::LEN, packet_v4()), (eth::IPV6, ipv6::LEN, packet_v6())];
+        for (ethertype, header, packet) in families {
+            let mut link = [0; 14];
+            link[12..].copy_from_slice(&ethertype.to_be_bytes());
+            let link = Ethernet::ref_from_bytes(&link).unwrap();
+            let told = |quoted| Inside { vxlan: &vxlan, link, packet: &packet[..quoted] }.source_port();
+            let whole = told(packet.len()).unwrap();
+            for quoted in 0..header + 12 {
+                assert_eq!(told(quoted), (quoted >= header + PORTS).then_some(whole), "{ethertype:#x} {quoted}");
+            }
+        }
+    }
+
     proptest! {
         /// Whatever is behind a sound front, reading it to the end is no more than reading.
         #[test]
