@@ -6,6 +6,7 @@
 //! ten routes and of a million. Figures are in `perf/FIB.md`.
 
 mod entry;
+mod pair;
 mod runs;
 mod trie;
 

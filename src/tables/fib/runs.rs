@@ -88,6 +88,11 @@ impl<T, const N: usize> Runs<T, N> {
         usize::from(self.starts[n])..self.starts.get(n + 1).map_or(256, |start| usize::from(*start))
     }
 
+    /// The octets of each run, and its value. Octet 255 may stand apart from its run.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Range<usize>, &T)> {
+        self.values.iter().enumerate().map(|(n, value)| (self.octets(n), value))
+    }
+
     #[inline]
     fn place(&self, octet: u8) -> usize {
         let count: u8 = self.starts.iter().map(|start| u8::from(*start <= octet)).sum();

@@ -8,6 +8,7 @@ use core::ops::Range;
 use std::sync::Arc;
 
 use super::entry::{Entry, stride_bits};
+use super::pair::Pair;
 use super::runs::Runs;
 
 /// A leaf of one cache line with the counts of its [`Arc`]: three prefixes apart from each other, or more side by side.
@@ -24,11 +25,13 @@ pub(super) const LANES: usize = 32;
 /// The longest prefix that ends in this stride, and what is below.
 #[derive(Clone, Debug)]
 enum Slot {
-    /// Nothing.
-    End(Entry),
+    /// No node. Up to two prefixes that end in the next stride are in the slot itself (a [`Pair`], in pieces, for else it
+    /// had no room), where a lookup has them at hand. Slots without any have the same form, for in large tables a branch would
+    /// be guessed wrong as often as right.
+    End(Entry, [u8; 2], [Entry; 2]),
     /// A single prefix, more than one stride away: where IPv6 would be a chain of nodes.
     Tail(Entry, Arc<Route>),
-    /// Prefixes that end in the next stride, a few.
+    /// More prefixes that end in the next stride, a few.
     Few(Entry, Arc<FewEntries>),
     /// The same, any number.
     Leaf(Entry, Arc<[Entry; 256]>),
@@ -42,7 +45,7 @@ const _: () = assert!(size_of::<Slot>() == 16, "a slot does not straddle cache l
 
 impl Default for Slot {
     fn default() -> Self {
-        Slot::End(Entry::NONE)
+        Slot::end(Entry::NONE, Pair::NONE)
     }
 }
 
@@ -112,7 +115,7 @@ impl Change<'_> {
 impl Slot {
     #[inline]
     fn entry(&self) -> Entry {
-        let (Slot::End(e)
+        let (Slot::End(e, ..)
         | Slot::Tail(e, _)
         | Slot::Few(e, _)
         | Slot::Leaf(e, _)
@@ -122,7 +125,7 @@ impl Slot {
     }
 
     fn entry_mut(&mut self) -> &mut Entry {
-        let (Slot::End(e)
+        let (Slot::End(e, ..)
         | Slot::Tail(e, _)
         | Slot::Few(e, _)
         | Slot::Leaf(e, _)
@@ -132,7 +135,16 @@ impl Slot {
     }
 
     fn has_child(&self) -> bool {
-        !matches!(self, Slot::End(_))
+        self.pair().is_none_or(|pair| !pair.is_none())
+    }
+
+    fn end(entry: Entry, pair: Pair) -> Self {
+        Slot::End(entry, pair.firsts, pair.entries)
+    }
+
+    /// The prefixes in the slot itself; `None` if there is a node.
+    fn pair(&self) -> Option<Pair> {
+        if let Slot::End(_, firsts, entries) = *self { Some(Pair { firsts, entries }) } else { None }
     }
 
     /// True if one run may stand for both.
@@ -151,8 +163,8 @@ impl Slot {
                 Arc::make_mut(few).get_mut(octet as u8).change(change, depth + 1);
             }
             Slot::Leaf(_, all) if ends => change_entries(Arc::make_mut(all), change, depth),
-            Slot::End(_) | Slot::Few(..) if ends => return self.change_few(change, depth),
-            Slot::End(_) => return self.put_tail(change),
+            Slot::End(..) | Slot::Few(..) if ends => return self.change_few(change, depth),
+            Slot::End(..) if !self.has_child() => return self.put_tail(change),
             Slot::Tail(_, tail) if tail.is_of(route) => return self.put_tail(change),
             _ => {
                 let mut all = self.slots(depth);
@@ -173,12 +185,10 @@ impl Slot {
         let (octets, apply) = (change.route().slots(depth), |entry: &mut Entry| change.apply(entry));
         let edited = match self {
             Slot::Few(_, few) => few.edited(octets, apply),
-            _ => FewEntries::all(Entry::NONE).edited(octets, apply),
+            _ => self.pair().and_then(|pair| pair.runs()).and_then(|few: FewEntries| few.edited(octets, apply)),
         };
         match (edited, self) {
-            (Some(edited), slot) if edited.values().iter().all(|e| *e == Entry::NONE) => {
-                *slot = Slot::End(slot.entry())
-            }
+            (Some(edited), slot) if let Some(pair) = Pair::of(&edited) => *slot = Slot::end(slot.entry(), pair),
             (Some(edited), Slot::Few(_, few)) => match Arc::get_mut(few) {
                 Some(own) => *own = edited,
                 None => *few = Arc::new(edited),
@@ -197,7 +207,7 @@ impl Slot {
         match self {
             Slot::Few(_, few) => few.spread(),
             Slot::Leaf(_, all) => **all,
-            _ => [Entry::NONE; 256],
+            _ => self.pair().unwrap_or_default().spread(),
         }
     }
 
@@ -211,25 +221,25 @@ impl Slot {
                 all[tail.octet(depth)].change(Change::Set(tail), depth + 1);
                 all
             }
-            _ => self.entries().map(Slot::End),
+            _ => self.entries().map(|entry| Slot::end(entry, Pair::NONE)),
         }
     }
 
     fn put_tail(&mut self, change: Change<'_>) {
         *self = match change {
             Change::Set(route) => Slot::Tail(self.entry(), Arc::new(*route)),
-            Change::Unset(_) => Slot::End(self.entry()),
+            Change::Unset(_) => Slot::end(self.entry(), Pair::NONE),
         };
     }
 
     /// Puts a node without children below this slot, in the least form that holds it.
     fn put_entries(&mut self, all: &[Entry; 256]) {
-        *self = if all.iter().all(|e| *e == Entry::NONE) {
-            Slot::End(self.entry())
-        } else if let Some(few) = FewEntries::of(all, Entry::eq) {
-            Slot::Few(self.entry(), Arc::new(few))
-        } else {
-            Slot::Leaf(self.entry(), Arc::new(*all))
+        *self = match FewEntries::of(all, Entry::eq) {
+            Some(few) => match Pair::of(&few) {
+                Some(pair) => Slot::end(self.entry(), pair),
+                None => Slot::Few(self.entry(), Arc::new(few)),
+            },
+            None => Slot::Leaf(self.entry(), Arc::new(*all)),
         };
     }
 
@@ -269,7 +279,7 @@ impl Slot {
         const COUNTS: usize = 2 * size_of::<usize>();
         let below = |slots: &[Slot]| slots.iter().map(Slot::bytes).sum::<usize>();
         match self {
-            Slot::End(_) => 0,
+            Slot::End(..) => 0,
             Slot::Tail(_, tail) => COUNTS + size_of_val(&**tail),
             Slot::Few(_, few) => COUNTS + size_of_val(&**few),
             Slot::Leaf(_, all) => COUNTS + size_of_val(&**all),
@@ -289,13 +299,23 @@ fn change_slots(all: &mut [Slot; 256], change: Change<'_>, depth: usize) {
 
 impl Slot {
     /// What the next octet of an address leads to: the best entry then, if `best` was that before, and the slot that
-    /// leads further, if one does.
+    /// leads further, if one does. `GUESS` says that slots without prefixes are told by a branch: cheap where it is guessed
+    /// right, as in tables that are small.
     #[inline(always)]
-    fn step<const OCTETS: usize>(&self, depth: usize, octets: &[u8; OCTETS], best: Entry) -> (Entry, Option<&Slot>) {
+    fn step<const OCTETS: usize, const GUESS: bool>(
+        &self,
+        depth: usize,
+        octets: &[u8; OCTETS],
+        best: Entry,
+    ) -> (Entry, Option<&Slot>) {
         let octet = octets[depth];
         let place = usize::from(octet);
         let next = match self {
-            Slot::End(_) => return (best, None),
+            Slot::End(_, _, [Entry::NONE, _]) if GUESS => return (best, None),
+            Slot::End(_, firsts, entries) => {
+                let pair = Pair { firsts: *firsts, entries: *entries };
+                return (pair.get(octet).or(best), None);
+            }
             Slot::Full(_, all) => &all[place],
             Slot::Leaf(_, all) => return (all[place].or(best), None),
             Slot::Few(_, few) => return (few.get(octet).or(best), None),
@@ -339,7 +359,7 @@ impl Trie {
         let mut slot = &self.root[usize::from(octets[0])];
         let mut best = slot.entry();
         for depth in 1..OCTETS {
-            let (entry, next) = slot.step(depth, octets, best);
+            let (entry, next) = slot.step::<OCTETS, true>(depth, octets, best);
             best = entry;
             match next {
                 Some(next) => slot = next,
@@ -364,7 +384,7 @@ impl Trie {
         for depth in 1..OCTETS {
             for n in 0..mem::take(&mut under_way) {
                 let Lane { slot, at } = lanes[n];
-                let (entry, next) = slot.step(depth, &asked[at], found[at]);
+                let (entry, next) = slot.step::<OCTETS, false>(depth, &asked[at], found[at]);
                 found[at] = entry;
                 if let Some(slot) = next {
                     lanes[under_way] = Lane { slot, at };
