@@ -9,7 +9,7 @@ mod support;
 
 use dice::{Dice, number};
 use selvedge::drops::DropReason as R;
-use selvedge::path::{Memory, Path, Tick, Verdict};
+use selvedge::path::{Finishers, Memory, Path, Tick, Verdict};
 use selvedge::tables::{Action, Domain, Fit, FlowCache, GroupId, HopId, Imports, PeerId, PortId, Rules, TablesWriter};
 use selvedge::wire::{Packet, Prefix, Span};
 use std::net::{IpAddr, Ipv4Addr};
@@ -383,8 +383,10 @@ fn the_fast_path_decides_as_the_careful_one() {
     let memory = || Memory::new(FlowCache::new(4096, settings().hasher));
     let (mut quick, mut careful) = (memory(), memory());
     let (mut quick_left, mut careful_left) = (memory(), memory());
-    for memory in [&mut quick_left, &mut careful_left] {
-        [ACCESS, UNDERLAY].into_iter().for_each(|port| memory.finishers.add(port));
+    let mut finishers = [Finishers::default(); 2];
+    for port in [ACCESS, UNDERLAY] {
+        finishers[0].add(port);
+        finishers[1].add_plain(port);
     }
     let mut frame = Vec::with_capacity(2048);
     for n in 0..packets {
@@ -403,6 +405,7 @@ fn the_fast_path_decides_as_the_careful_one() {
         assert_eq!(quick.mss_clamped, careful.mss_clamped, "packet {n} of seed {seed}");
         // with devices that finish checksums the wire sees the same
         for (memory, careful) in [(&mut quick_left, false), (&mut careful_left, true)] {
+            memory.finishers = finishers[n as usize / 2 % 2];
             let mut path = Path::new(tables, memory, now);
             let outcome = decide(&mut path, *port, &frame, careful);
             assert_eq!(finished(&path, outcome), one, "left: packet {n} of seed {seed}: {frame:02x?}");
@@ -415,7 +418,7 @@ fn the_fast_path_decides_as_the_careful_one() {
         );
     }
     let left = quick_left.left_checksums;
-    assert!(left > packets / 30 && quick_left.partial_checksums > packets / 1000, "{left} left");
+    assert!(left > packets / 50 && quick_left.partial_checksums > packets / 1000, "{left} left");
     assert!(quick.mss_clamped > packets / 1000, "{}", quick.mss_clamped);
 }
 

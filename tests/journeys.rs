@@ -4,7 +4,7 @@
 mod support;
 
 use selvedge::path::Journey;
-use selvedge::port::MemPort;
+use selvedge::port::{Finishes, MemPort};
 use support::frames::{Ip, Vxlan, checksum, ethernet, ones_sum, udp};
 use support::*;
 
@@ -176,7 +176,7 @@ fn partial_checksums_are_finished() {
     let kinds = [(Ip::udp as fn(_, _, _, &_) -> Ip, 6), (Ip::tcp, 16)];
     // here, or by the device
     for ((make, at), left) in kinds.into_iter().flat_map(|kind| [(kind, false), (kind, true)]) {
-        let port = || if left { MemPort::new(rings()).finishing() } else { MemPort::new(rings()) };
+        let port = || if left { MemPort::new(rings()).finishing(Finishes::All) } else { MemPort::new(rings()) };
         let mut g = Gateway::on([port(), port()], tables());
         let whole = make(BLUE_POD, NATIVE, (1000, 2000), b"odd length!");
         let mut partial = whole.clone();

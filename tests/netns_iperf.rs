@@ -50,8 +50,10 @@ fn one_way(net: &Net, family: Family, (client, server): (&Host, &Host), directio
     // A sender that outruns a queue loses segments now and then. The bug to find loses most of them.
     assert!(run.retransmits < 100.0 + 0.05 * run.sent / segment, "{what}: {run:?}");
     let (packets, lost) = udp(client, server, family, (datagrams, mtu - headers - 8), direction);
-    // A receiver that gets no CPU time for the few packets that its buffer holds loses many. What is wrong with large ones, or with one family, loses all.
-    assert!(packets >= f64::from(datagrams - 1) && lost < 0.75 * packets, "{what}: {lost} of {packets} datagrams lost");
+    // A receiver that gets no CPU time loses some: its buffer holds a dozen of the large ones. What is wrong with large ones, or
+    // with one family, loses all.
+    let most = if mtu > 1500 { 0.5 } else { 0.2 };
+    assert!(packets >= f64::from(datagrams - 1) && lost < most * packets, "{what}: {lost} of {packets} datagrams lost");
 }
 
 fn sound(net: &Net) {

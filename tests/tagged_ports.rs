@@ -3,7 +3,7 @@
 mod support;
 
 use selvedge::drops::DropReason;
-use selvedge::port::MemPort;
+use selvedge::port::{Finishes, MemPort};
 use selvedge::tables::{HopId, NextHop, PeerId, PortId};
 use selvedge::wire::vlan::Tag;
 use selvedge::wire::{Ethernet, Mac, VlanTags, eth};
@@ -45,7 +45,7 @@ fn as_without(underlay: &[[u8; 4]], access: &[[u8; 4]]) {
         }),
     ];
     // what is left to the device is where it was, tags or not
-    let mut g = Gateway::on([0, 1].map(|_| MemPort::new(rings()).finishing()), tables());
+    let mut g = Gateway::on([0, 1].map(|_| MemPort::new(rings()).finishing(Finishes::All)), tables());
     g.worker.set_tags(UNDERLAY, tags(underlay));
     g.worker.set_tags(ACCESS, tags(access));
     let (mut sent, mut dropped) = (0, 0);

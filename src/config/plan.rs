@@ -136,9 +136,10 @@ impl Plan {
         plan_vlan::devices(&ports, &mut findings);
         let cores = cores(config, host, &ports, &mut findings);
         let attached: Vec<_> = ports.iter().map(|p| attach(config, p, &mut findings)).collect();
-        let finishing: Vec<_> = ports.iter().map(|p| plan_checksums::finishing(config, p, &mut findings)).collect();
         let sizes = Sizes::new(config, host, &ports, &attached);
         let zero_copy = zero_copy(config, &sizes, &ports, &mut findings);
+        let finishing = ports.iter().map(|p| plan_checksums::finishing(config, host, p, zero_copy, &mut findings));
+        let finishing: Vec<_> = finishing.collect();
         let hugepages = plan_checks::memory(config, host, cores.len(), &mut findings);
         let overlay_mtu = plan_overlays::overlays(config, &ports, &mut findings);
         for (port, attach) in ports.iter().zip(&attached) {

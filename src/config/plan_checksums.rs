@@ -1,35 +1,53 @@
 //! Whose device is left the checksums that are unfinished.
 
-use super::facts::InterfaceFacts;
+use super::facts::{HostFacts, InterfaceFacts};
 use super::plan::{Finding, Matched};
 use super::{Config, Switch};
-use crate::port::Finishing;
+use crate::port::{Finishes, Finishing};
 
-/// Drivers to whom it means nothing what else is in a frame of which the kernel says where its checksum lies. Drivers of
-/// hardware may look for headers that a frame from a socket does not show them.
-const BY_PLACE_ALONE: [&str; 2] = ["veth", "virtio_net"];
+/// The first kernel that takes TX metadata as it is now (`XDP_UMEM_TX_METADATA_LEN`).
+const METADATA: (u32, u32) = (6, 11);
 
-/// What may be left to a port's device. Where `ethtool` shows `tx-checksumming` off, frames that the kernel copies leave
-/// nothing to it.
-pub(super) fn finishing(config: &Config, port: &Matched<'_>, findings: &mut Vec<Finding>) -> Finishing {
+/// What may be left to a port's device, whose sockets will be bound zero-copy or not.
+pub(super) fn finishing(
+    config: &Config,
+    host: &HostFacts,
+    port: &Matched<'_>,
+    zero_copy: bool,
+    findings: &mut Vec<Finding>,
+) -> Finishing {
     let wanted = config.xdp.tx_checksum;
-    let may = allowed(wanted, port.device);
-    if wanted == Switch::On && may == Finishing::default() {
-        let InterfaceFacts { name, driver, .. } = port.device;
-        findings.push(Finding::error(
-            format!("{name}: driver `{driver}` finishes no checksums now, but xdp.tx_checksum is \"on\""),
-            format!("ethtool -K {name} tx on, or xdp.tx_checksum = \"auto\""),
-        ));
+    if wanted == Switch::Off {
+        return Finishing::NONE;
     }
-    may
+    let InterfaceFacts { name, driver, .. } = port.device;
+    let can = able(port.device);
+    let why_not = match (if zero_copy { can.direct } else { can.copied }, host.kernel < METADATA) {
+        (Finishes::None, _) if zero_copy => Some(format!("driver `{driver}` takes none from zero-copy sockets")),
+        (Finishes::None, _) => {
+            Some(format!("driver `{driver}` is left none of frames that are copied, or none at all now"))
+        }
+        (_, true) => Some("that takes Linux 6.11".to_owned()),
+        _ => None,
+    };
+    if let (Switch::On, Some(why)) = (wanted, why_not) {
+        let what = format!("{name}: checksums cannot be left to the device, but xdp.tx_checksum is \"on\": {why}");
+        findings.push(Finding::error(what, format!("xdp.tx_checksum = \"auto\"; on a veth ethtool -K {name} tx on")));
+    }
+    can
 }
 
-fn allowed(wanted: Switch, device: &InterfaceFacts) -> Finishing {
-    let (on, direct) = (device.tx_checksum == Some(true), device.xsk_tx_checksum == Some(true));
-    match wanted {
-        Switch::Off => Finishing::default(),
-        Switch::Auto => Finishing { copied: on && BY_PLACE_ALONE.contains(&device.driver.as_str()), direct },
-        Switch::On => Finishing { copied: on, direct },
+/// Where `ethtool` shows `tx-checksumming` off, nothing is left to the device. Of copied frames a veth alone is left any: its
+/// peer is told which checksums are unfinished, wherever they lie. Drivers of hardware look for headers in frames which those
+/// of a socket do not show them, and before Linux 6.18 virtio was not told. What drivers read by themselves is another matter:
+/// but they, too, may find the checksum by themselves (mlx5), and not in a tunnel.
+fn able(device: &InterfaceFacts) -> Finishing {
+    if device.tx_checksum != Some(true) {
+        return Finishing::NONE;
+    }
+    Finishing {
+        copied: if device.driver == "veth" { Finishes::All } else { Finishes::None },
+        direct: if device.xsk_tx_checksum == Some(true) { Finishes::Plain } else { Finishes::None },
     }
 }
 
@@ -38,28 +56,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hardware_is_left_nothing_unless_its_driver_or_the_operator_says_so() {
-        let device = |driver: &str, on, direct| InterfaceFacts {
-            driver: driver.into(),
-            tx_checksum: on,
-            xsk_tx_checksum: direct,
-            ..InterfaceFacts::default()
-        };
-        let of = |wanted, device: &InterfaceFacts| {
-            let Finishing { copied, direct } = allowed(wanted, device);
-            (copied, direct)
-        };
-        for (driver, on, direct, auto, insisting) in [
-            ("veth", Some(true), Some(false), (true, false), (true, false)),
-            ("virtio_net", Some(true), None, (true, false), (true, false)),
-            ("veth", Some(false), None, (false, false), (false, false)),
-            ("veth", None, None, (false, false), (false, false)),
-            ("ixgbe", Some(true), Some(false), (false, false), (true, false)),
-            ("mlx5_core", Some(true), Some(true), (false, true), (true, true)),
+    fn hardware_is_left_what_its_driver_says_and_no_more() {
+        use Finishes::{All, None as Nothing, Plain};
+        for (driver, on, direct, expected) in [
+            ("veth", Some(true), Some(false), (All, Nothing)),
+            ("veth", Some(false), None, (Nothing, Nothing)),
+            ("veth", None, None, (Nothing, Nothing)),
+            ("virtio_net", Some(true), None, (Nothing, Nothing)),
+            ("ixgbe", Some(true), Some(false), (Nothing, Nothing)),
+            ("mlx5_core", Some(true), Some(true), (Nothing, Plain)),
+            ("mlx5_core", Some(false), Some(true), (Nothing, Nothing)),
         ] {
-            let device = device(driver, on, direct);
-            assert_eq!((of(Switch::Auto, &device), of(Switch::On, &device)), (auto, insisting), "{driver} {on:?}");
-            assert_eq!(of(Switch::Off, &device), (false, false));
+            let device = InterfaceFacts {
+                driver: driver.into(),
+                tx_checksum: on,
+                xsk_tx_checksum: direct,
+                ..InterfaceFacts::default()
+            };
+            let Finishing { copied, direct } = able(&device);
+            assert_eq!((copied, direct), expected, "{driver} {on:?}");
         }
     }
 }

@@ -15,6 +15,7 @@ use zerocopy::{FromBytes, IntoBytes, transmute_ref};
 
 use super::ask::Told;
 use super::parse::{Ip, is_forwardable_v4};
+use super::partial::Exit;
 use super::scout::{Scouted, Shape};
 use super::{Journey, Path, Verdict, domain_of, partial};
 use crate::tables::{Domain, OuterHeader, Packed, PortId, Seat};
@@ -33,20 +34,20 @@ impl Path<'_> {
     /// A VXLAN frame.
     #[inline(always)]
     pub(super) fn fast_inbound(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Option<Verdict> {
-        if scouted.is_known() {
+        if scouted.is_known() && scouted.is_settled() {
             self.known_inbound(pkt, scouted)
         } else {
             pkt.aside(|pkt| self.unknown_inbound(pkt, scouted))
         }
     }
 
-    /// A frame that is not plain, or whose addresses the cache does not both know.
+    /// A frame that is not plain, or not settled, or whose addresses the cache does not both know.
     #[inline(never)]
     fn unknown_inbound(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Option<Verdict> {
         if !scouted.shape.is_plain() {
             return scouted.shape.has(Shape::STRANGER).then(|| self.refuse_stranger(pkt.bytes()));
         }
-        self.memory.unknown += 1;
+        self.memory.unknown += u32::from(!scouted.is_known());
         let frame = StackV4::ref_from_prefix(pkt.reach_all::<REACH>(0)?).ok()?.0;
         let (ip, overlay, from) = (frame.ip.words(), scouted.shape.overlay(), frame.outer.ip.source());
         let (domain, addrs) = (domain_of(overlay), (ip.source(), ip.destination()));
@@ -58,7 +59,7 @@ impl Path<'_> {
         if dst.advice.is_none() {
             return self.refuse_route(addrs.1, scouted.shape);
         }
-        let verdict = self.send::<true>(pkt, scouted.with(src.advice, dst.advice))?;
+        let verdict = self.send::<true, false>(pkt, scouted.with(src.advice, dst.advice))?;
         if verdict.forwards() {
             self.keep(domain, addrs.0, src);
             self.keep(domain, addrs.1, dst);
@@ -74,13 +75,18 @@ impl Path<'_> {
         if !self.tables.is_sender(scouted.src(), overlay, from) {
             return self.refuse_sender(scouted.src(), overlay, from);
         }
-        self.send::<true>(pkt, scouted)
+        self.send::<true, true>(pkt, scouted)
     }
 
     /// A plain frame from somebody who may send it, with the advice for its addresses, from the cache or else from the
-    /// tables. Of a source on the access side there may be none.
+    /// tables. Of a source on the access side there may be none. Of frames that are known to be settled, `SETTLED`, more than
+    /// their headers is not looked at.
     #[inline(always)]
-    pub(super) fn send<const UNDERLAY: bool>(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Option<Verdict> {
+    pub(super) fn send<const UNDERLAY: bool, const SETTLED: bool>(
+        &mut self,
+        pkt: &mut Packet<'_>,
+        scouted: Scouted,
+    ) -> Option<Verdict> {
         let (src, dst, shape) = (scouted.src(), scouted.dst(), scouted.shape);
         // a whole stack of headers begins where the frame does, or where one may be put in front of it
         let in_front = if UNDERLAY { 0 } else { GROWTH };
@@ -98,7 +104,7 @@ impl Path<'_> {
                 return None;
             }
             let ports = ports(shape, room)?;
-            let left = self.settle(shape, room, way.port)?;
+            let left = !SETTLED && self.settle(shape, room, Exit { port: way.port, tunnel: true })?;
             let frame = StackV4::mut_from_prefix(room).ok()?.0;
             frame.ip.decrement_ttl();
             frame.outer = *header;
@@ -112,7 +118,7 @@ impl Path<'_> {
             if frame.ip.ttl <= 1 || total > *mtu {
                 return None;
             }
-            let left = self.settle(shape, room, hop.port)?;
+            let left = !SETTLED && self.settle(shape, room, Exit { port: hop.port, tunnel: false })?;
             let frame = StackV4::mut_from_prefix(room).ok()?.0;
             frame.ip.decrement_ttl();
             frame.outer.inner = *header;
@@ -124,20 +130,20 @@ impl Path<'_> {
     /// A frame from the access side.
     #[inline(always)]
     pub(super) fn fast_outbound(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Option<Verdict> {
-        if scouted.is_known() {
+        if scouted.is_known() && scouted.is_settled() {
             self.known_outbound(pkt, scouted)
         } else {
             pkt.aside(|pkt| self.unknown_outbound(pkt, scouted))
         }
     }
 
-    /// A frame that is not plain, or whose addresses the cache does not both know.
+    /// As [`Path::unknown_inbound`].
     #[inline(never)]
     fn unknown_outbound(&mut self, pkt: &mut Packet<'_>, scouted: Scouted) -> Option<Verdict> {
         if !scouted.shape.is_plain() {
             return None;
         }
-        self.memory.unknown += 1;
+        self.memory.unknown += u32::from(!scouted.is_known());
         let frame = StackV4::ref_from_prefix(pkt.reach_all::<REACH>(GROWTH)?).ok()?.0;
         let ip = frame.ip.words();
         let addrs = (ip.source(), ip.destination());
@@ -149,7 +155,7 @@ impl Path<'_> {
         if dst.advice.is_none() {
             return self.refuse_route(addrs.1, scouted.shape);
         }
-        let verdict = self.send::<false>(pkt, scouted.with(src.advice, dst.advice))?;
+        let verdict = self.send::<false, false>(pkt, scouted.with(src.advice, dst.advice))?;
         if verdict.forwards() {
             self.keep(Domain(0), addrs.0, src);
             self.keep(Domain(0), addrs.1, dst);
@@ -167,18 +173,13 @@ impl Path<'_> {
                 return self.refuse_source(src);
             }
         }
-        self.send::<false>(pkt, scouted)
+        self.send::<false, true>(pkt, scouted)
     }
 
-    /// What few packets need before they leave by `port`: an outer checksum is verified, one that is unfinished is finished
-    /// or left to the device. Says whether it is left.
-    #[inline(always)]
-    fn settle(&mut self, shape: Shape, room: &mut [u8], port: PortId) -> Option<bool> {
-        if shape.has(Shape::UNSETTLED) { self.settle_rest(shape, room, port) } else { Some(false) }
-    }
-
+    /// What few packets need before they leave: an outer checksum is verified, one that is unfinished is finished or left to
+    /// the device. Says whether it is left.
     #[inline(never)]
-    fn settle_rest(&mut self, shape: Shape, room: &mut [u8], port: PortId) -> Option<bool> {
+    fn settle(&mut self, shape: Shape, room: &mut [u8], exit: Exit) -> Option<bool> {
         let (front, rest) = room.split_first_chunk_mut::<{ stack::LEN }>()?;
         let frame: &StackV4 = transmute_ref!(&*front);
         let mut ip = Ip::v4(&frame.ip);
@@ -192,7 +193,7 @@ impl Path<'_> {
         if ip.unfinished.is_none() {
             return Some(false);
         }
-        let left = self.leave(ip.unfinished, port);
+        let left = self.leave(&ip, exit);
         if !left {
             ip.unfinished.finish(rest.get_mut(..ip.payload().len())?);
             self.memory.partial_checksums += 1;

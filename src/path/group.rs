@@ -30,7 +30,7 @@ impl Path<'_> {
         if tables.ways(&scouted.dst()).contains(&sender) {
             return None;
         }
-        self.send::<true>(pkt, scouted.with(sender, dst))
+        self.send::<true, false>(pkt, scouted.with(sender, dst))
     }
 
     /// The same for a frame from the access side.
@@ -48,7 +48,7 @@ impl Path<'_> {
         if src.hop().is_none() && !self.may_send(StackV4::ref_from_prefix(room).ok()?.0.ip.words(), src) {
             return self.refuse_source(src);
         }
-        self.send::<false>(pkt, scouted.with(src, dst))
+        self.send::<false, false>(pkt, scouted.with(src, dst))
     }
 
     /// Where a frame goes of whose headers `room` has all.

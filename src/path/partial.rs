@@ -5,8 +5,8 @@
 //! packet is told by its field, which equals the pseudo-header's sum. A finished checksum does so only by chance
 //! (2⁻¹⁶), and then computing it again yields what is there already: finishing never harms an intact packet.
 //!
-//! If the port by which it leaves has a device that finishes checksums, it is left to that one: then nobody here reads the
-//! packet's payload, and where the device is a veth, nobody at its other end does either. Otherwise it is finished here.
+//! If the port by which it leaves has a device that finishes such checksums, it is left to that one: then nobody here reads the
+//! packet's payload, and where the device is a veth, the kernel at its other end does not either. Otherwise it is finished here.
 
 use super::parse::{Ip, Outer};
 use super::{Path, Verdict};
@@ -20,18 +20,40 @@ use crate::wire::{Packet, Unfinished};
 
 /// The ports whose devices finish checksums, a bit a port.
 #[derive(Clone, Copy, Default, Debug)]
-pub struct Finishers(u64);
+pub struct Finishers {
+    anywhere: u64,
+    plainly: u64,
+}
 
 impl Finishers {
-    /// The device of a port (0 to 63) finishes checksums, too.
+    /// The device of a port (0 to 63) finishes checksums wherever in a packet they lie.
     pub fn add(&mut self, port: PortId) {
-        self.0 |= 1u64.checked_shl(port.0.into()).unwrap_or(0);
+        self.anywhere |= 1u64.checked_shl(port.0.into()).unwrap_or(0);
     }
 
-    fn has(self, port: PortId) -> bool {
-        self.0.checked_shr(port.0.into()).is_some_and(|bits| bits & 1 == 1)
+    /// It finishes those of TCP and UDP in packets without a tunnel header, where it finds them by itself.
+    pub fn add_plain(&mut self, port: PortId) {
+        self.plainly |= 1u64.checked_shl(port.0.into()).unwrap_or(0);
+    }
+
+    fn finish(self, ip: &Ip, exit: Exit) -> bool {
+        let plain = !exit.tunnel && ip.protocol != protocol::ICMPV6;
+        let ports = self.anywhere | if plain { self.plainly } else { 0 };
+        ports.checked_shr(exit.port.0.into()).is_some_and(|bits| bits & 1 == 1)
     }
 }
+
+/// How a packet leaves.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Exit {
+    pub port: PortId,
+    /// Behind a tunnel header.
+    pub tunnel: bool,
+}
+
+/// Bytes of headers of an IP packet behind which a checksum is not left to others: who sends a packet in several pieces asks for
+/// it in front of the first, which has to reach so far (xsk_build_skb in net/xdp/xsk.c).
+const DEEPEST: u16 = 512;
 
 /// What is unfinished of an IP packet whose header said `ip`; `payload` begins with the transport header, and need not be all
 /// of it.
@@ -106,10 +128,10 @@ impl Path<'_> {
     }
 
     /// Leaves a checksum to the device of a port, if it finishes them.
-    pub(super) fn leave(&mut self, unfinished: Unfinished, port: PortId) -> bool {
-        let leaves = !unfinished.is_none() && self.memory.finishers.has(port);
+    pub(super) fn leave(&mut self, ip: &Ip, exit: Exit) -> bool {
+        let leaves = !ip.unfinished.is_none() && ip.header_len <= DEEPEST && self.memory.finishers.finish(ip, exit);
         if leaves {
-            self.memory.unfinished = unfinished;
+            self.memory.unfinished = ip.unfinished;
             self.memory.left_checksums += 1;
         }
         leaves
@@ -118,7 +140,8 @@ impl Path<'_> {
     /// Sends the IP packet that `pkt` holds by a port, by which its checksum is finished by the device or here.
     #[inline]
     pub(super) fn send_by(&mut self, port: PortId, journey: Journey, ip: &mut Ip, pkt: &mut Packet<'_>) -> Verdict {
-        if self.leave(ip.unfinished, port) {
+        let tunnel = matches!(journey, Journey::Encap | Journey::Transit);
+        if self.leave(ip, Exit { port, tunnel }) {
             return Verdict::SendUnfinished(port, journey);
         }
         self.finish_here(ip, pkt);

@@ -48,6 +48,12 @@ impl Scouted {
         self.is_known() && (self.src().is_group() || self.dst().is_group())
     }
 
+    /// Is there nothing to be done to the frame for which more of it than its headers has to be read?
+    #[inline(always)]
+    pub(super) const fn is_settled(self) -> bool {
+        !self.shape.has(Shape::UNSETTLED)
+    }
+
     /// The same with what the tables say besides.
     #[inline(always)]
     pub(super) const fn with(self, src: Packed, dst: Packed) -> Self {

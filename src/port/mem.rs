@@ -11,7 +11,7 @@ mod long;
 use long::Pieces;
 
 use super::pool::{Burst, Frame, Pool};
-use super::{Held, Port, RingStats};
+use super::{Finishes, Held, Port, RingStats};
 use crate::wire::Span;
 
 /// Ring sizes of a [`MemPort`], in frames.
@@ -64,7 +64,7 @@ pub struct MemPort {
     next: usize,
     stats: RingStats,
     /// It finishes checksums, as a NIC would.
-    finishes: bool,
+    finishes: Finishes,
     /// For packets in several chunks, if it has them: what its rings cannot say.
     pieces: Option<Pieces>,
 }
@@ -88,7 +88,7 @@ impl MemPort {
             feed: Vec::new(),
             next: 0,
             stats: RingStats::default(),
-            finishes: false,
+            finishes: Finishes::None,
             pieces: None,
         }
     }
@@ -99,10 +99,10 @@ impl MemPort {
         Self { pieces: Some(Pieces::default()), ..self }
     }
 
-    /// The port with a device that finishes the checksums left to it, as it sends.
+    /// The port with a device that finishes such checksums, as it sends.
     #[must_use]
-    pub fn finishing(self) -> Self {
-        Self { finishes: true, ..self }
+    pub fn finishing(self, finishes: Finishes) -> Self {
+        Self { finishes, ..self }
     }
 
     /// As [`inject`](Self::inject), with only `headroom` bytes free in front of the packet (no kernel leaves fewer
@@ -208,7 +208,8 @@ impl MemPort {
     #[cold]
     fn finish(&self, pool: &mut Pool, frame: &mut Frame) -> bool {
         let unfinished = pool.take_unfinished(frame);
-        if self.finishes && pool.sendable(frame) {
+        debug_assert!(unfinished.is_none() || self.finishes != Finishes::None, "it was left to nobody");
+        if pool.sendable(frame) {
             unfinished.finish(pool.packet(frame).bytes_mut());
         }
         pool.sendable(frame)
@@ -294,7 +295,7 @@ impl Port for MemPort {
         }
     }
 
-    fn finishes(&self) -> bool {
+    fn finishes(&self) -> Finishes {
         self.finishes
     }
 

@@ -33,6 +33,19 @@ pub struct Held {
     pub tx: u32,
 }
 
+/// Checksums that a device finishes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Finishes {
+    /// None.
+    #[default]
+    None,
+    /// Those of TCP and UDP in packets without a tunnel header. Hardware finds them by itself, whatever it is told of their
+    /// place.
+    Plain,
+    /// All.
+    All,
+}
+
 /// Counters the kernel keeps for an AF_XDP socket (`XDP_STATISTICS`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct RingStats {
@@ -64,9 +77,9 @@ pub trait Port {
     /// only where one cannot send a turn's frames), takes back what was sent, refills the fill ring.
     fn service(&mut self, pool: &mut Pool);
 
-    /// Does its device finish checksums that a frame [leaves](Frame::leave_unfinished) to it?
-    fn finishes(&self) -> bool {
-        false
+    /// Which of the checksums that a frame [leaves](Pool::leave_unfinished) to it does its device finish?
+    fn finishes(&self) -> Finishes {
+        Finishes::None
     }
 
     /// Chunks this port holds.

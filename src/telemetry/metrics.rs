@@ -201,7 +201,7 @@ fn worker(f: &mut Families, id: &str, ports: &[String], stats: &Stats) {
     }
     let help = "Packets whose unfinished transport checksum was finished.";
     f.counter("selvedge_partial_checksums_total", help, &by_worker, stats.partial_checksums);
-    let help = "Packets whose unfinished transport checksum was left to the device by which they left.";
+    let help = "Packets whose unfinished transport checksum was left to the device of their port.";
     f.counter("selvedge_left_checksums_total", help, &by_worker, stats.left_checksums);
     let help = "TCP SYN segments whose maximum segment size was lowered to what fits a tunnel.";
     f.counter("selvedge_mss_clamped_total", help, &by_worker, stats.mss_clamped);

@@ -1,8 +1,8 @@
 //! Bursts with packets of several chunks: decided one by one.
 //!
 //! The fast path needs no more of a plain packet than its headers, and the packet stays where it lies. What goes the
-//! careful way, which may read or change any byte (unfinished checksums, ICMP, fragments), is copied into one piece and
-//! back.
+//! careful way, which may read or change any byte (ICMP, fragments, unfinished checksums that no device finishes), is copied
+//! into one piece and back.
 
 use super::{Door, Exit, Lane, Worker};
 use crate::drops::DropReason;

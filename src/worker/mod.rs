@@ -19,7 +19,7 @@ use stats::{Board, Stats};
 use crate::drops::DropReason;
 use crate::path::{Journey, Memory, Path, Scouted, Tick, Verdict};
 use crate::port::host::{become_ordinary, become_realtime};
-use crate::port::{Burst, Frame, Pool, Port, Waiter};
+use crate::port::{Burst, Finishes, Frame, Pool, Port, Waiter};
 use crate::tables::handover::Subscriber;
 use crate::tables::hash::Keyed;
 use crate::tables::{FlowCache, PortId};
@@ -189,8 +189,13 @@ impl<P: Port, C: Clock> Worker<P, C> {
             doors: Vec::with_capacity(room),
         };
         let mut memory = Memory::new(FlowCache::new(settings.cache_entries, settings.hasher));
-        let finishing = ports.iter().enumerate().filter(|(_, (port, _))| port.finishes());
-        finishing.for_each(|(at, _)| memory.finishers.add(PortId(at as u8)));
+        for (at, (port, _)) in ports.iter().enumerate() {
+            match port.finishes() {
+                Finishes::None => {}
+                Finishes::Plain => memory.finishers.add_plain(PortId(at as u8)),
+                Finishes::All => memory.finishers.add(PortId(at as u8)),
+            }
+        }
         let mut worker = Self {
             lanes: ports.into_iter().map(lane).collect(),
             bench: long::Bench::new(&pool),

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use selvedge::port::host::interface_index;
-use selvedge::port::{Burst, Finishing, Options, Pool, Port, QueueSpec, XdpPort};
+use selvedge::port::{Burst, Finishes, Finishing, Options, Pool, Port, QueueSpec, XdpPort};
 use selvedge::wire::Unfinished;
 use selvedge::wire::checksum::pseudo_v4;
 use selvedge::wire::unfinished::UDP_CHECKSUM;
@@ -37,7 +37,7 @@ fn send(net: &Net, finishing: Finishing, multi_buffer: bool, len: u16) -> bool {
         let (bytes, unfinished) = begun(len);
         let mut frame = pool.alloc_any(256, &bytes).unwrap();
         assert_eq!(frame.is_long(), len > 1792);
-        if port.finishes() {
+        if port.finishes() == Finishes::All {
             pool.leave_unfinished(&mut frame, unfinished);
         }
         let mut burst = Burst::new(1);
@@ -49,7 +49,7 @@ fn send(net: &Net, finishing: Finishing, multi_buffer: bool, len: u16) -> bool {
             port.service(&mut pool);
         }
         assert_eq!((port.ring_stats().tx_invalid, port.refused()), (0, 0));
-        port.finishes()
+        port.finishes() == Finishes::All
     })
 }
 
@@ -74,7 +74,7 @@ fn the_kernel_finishes_what_is_left_to_it_in_copy_mode() {
         net.ip(place, &format!("link set {link} mtu 4000"));
     });
     let a = net.within("a", || listen("10.1.0.2:9"));
-    let left = Finishing { copied: true, direct: false };
+    let left = Finishing { copied: Finishes::All, ..Finishing::NONE };
     for (multi_buffer, len) in [(false, 100), (false, 101), (true, 1300), (true, 3001)] {
         let data: Vec<u8> = (0..len).map(|n| n as u8).collect();
         let wrong = found_wrong(&net);
@@ -85,7 +85,7 @@ fn the_kernel_finishes_what_is_left_to_it_in_copy_mode() {
             assert_eq!(receive(&a), data, "tx {word}, {len} bytes");
         }
         assert_eq!(found_wrong(&net), wrong);
-        assert!(!send(&net, Finishing::default(), multi_buffer, len));
+        assert!(!send(&net, Finishing::NONE, multi_buffer, len));
         // who would read it finds that out
         a.set_nonblocking(true).unwrap();
         let began = Instant::now();

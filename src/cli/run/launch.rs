@@ -11,8 +11,8 @@ use super::RunError;
 use crate::config::{Attach, Config, MemoryConfig, Plan, Poll, PortPlan, Role, Switch};
 use crate::port::host::become_realtime;
 use crate::port::{
-    AttachMode, Backing, Options, Pool, Port, QueueSpec, RingSizes, Roles, SteerCapacity, Steering, Umem, Waiter,
-    Waker, XdpPort, ZeroCopy,
+    AttachMode, Backing, Finishes, Options, Pool, Port, QueueSpec, RingSizes, Roles, SteerCapacity, Steering, Umem,
+    Waiter, Waker, XdpPort, ZeroCopy,
 };
 use crate::tables::handover::Subscriber;
 use crate::tables::hash::Keyed;
@@ -94,9 +94,9 @@ pub(super) fn attach(plan: &Plan, benches: &[Bench]) -> Result<Vec<Steering>, Ru
         let roles = Roles { underlay, access, proxy: port.proxy, tags: port.tags };
         let program = Steering::attach(port.device, port.mac, roles, mode, SteerCapacity::default(), &sockets)?;
         let zero_copy = benches.iter().all(|b| b.sockets[at].zero_copy());
-        let tx_checksum = benches.iter().all(|b| b.sockets[at].finishes());
+        let tx_checksum = benches.first().map_or(Finishes::None, |b| b.sockets[at].finishes());
         let tx_budget = benches.first().map_or(0, |b| b.sockets[at].tx_budget());
-        tracing::info!(interface = port.name, tags = %port.tags, role = ?port.role, ?mode, zero_copy, tx_checksum, tx_budget, queues = benches.len(), "port attached");
+        tracing::info!(interface = port.name, tags = %port.tags, role = ?port.role, ?mode, zero_copy, ?tx_checksum, tx_budget, queues = benches.len(), "port attached");
         Ok(program)
     };
     plan.ports.iter().enumerate().map(program).collect()

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::{MemPort, Sink, receive};
+use crate::port::Finishes;
 use crate::port::assembly::Assembly;
 use crate::port::pool::{Burst, Pool};
 use crate::wire::Unfinished;
@@ -96,7 +97,13 @@ impl MemPort {
             let mut unfinished = rest.as_mut().map(|frame| pool.take_unfinished(frame));
             while let Some(frame) = rest.take() {
                 let (piece, more) = pool.split(frame);
-                if !pool.sendable(&piece) {
+                let whole = more.as_ref().map_or(0, |more| more.span().len) + piece.span().len;
+                let asked = unfinished.unwrap_or_default();
+                debug_assert!(asked.is_none() || self.finishes != Finishes::None, "it was left to nobody");
+                // the kernel looks for the field in the first piece, and stops at a packet where it is not
+                let place = asked.within(whole.into());
+                let beyond = place.is_some_and(|(start, field)| start + field + 2 > piece.span().len.into());
+                if beyond || !pool.sendable(&piece) {
                     self.stats.tx_invalid += 1;
                     pool.free(piece);
                     more.into_iter().for_each(|more| pool.free(more));
@@ -127,9 +134,7 @@ impl MemPort {
             if !more {
                 self.sent_count += 1;
                 if self.sink == Sink::Keep {
-                    if self.finishes {
-                        unfinished.finish(&mut packet);
-                    }
+                    unfinished.finish(&mut packet);
                     self.sent.push(std::mem::take(&mut packet));
                 }
             }

@@ -135,8 +135,8 @@ impl Pool {
         Ok(frame)
     }
 
-    /// Takes the first piece off a packet: the piece, and what is left; neither leaves anything to a device. Chunks that hold nothing of the packet any more,
-    /// since it was cut, are freed.
+    /// Takes the first piece off a packet: the piece, and what is left; neither leaves anything to a device. Chunks that hold
+    /// nothing of the packet any more, since it was cut, are freed.
     #[cold]
     pub(in crate::port) fn split(&mut self, frame: Frame) -> (Frame, Option<Frame>) {
         if !self.owns_long(&frame) {
@@ -185,7 +185,8 @@ impl Pool {
         }
         // SAFETY: as in `packet`: the frame is unique and bears this pool's number, and is borrowed mutably.
         let bytes = unsafe { self.chunk(frame.chunk) };
-        Some(Packet::front(bytes, &mut frame.span))
+        // what lies behind its end is of another packet
+        Some(Packet::front(bytes.get_mut(..usize::from(end))?, &mut frame.span))
     }
 
     /// Copies the packet into `room`, as far from its beginning as it lies in its first chunk. Says where it lies there;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::error::{BIND, PortError, UMEM};
 use super::socket::{Rings, SMALL_TX_BUDGET, XdpPort};
 use super::sys;
+use crate::port::Finishes;
 use crate::port::mapping::Mapping;
 use crate::port::pool::{METADATA, Pool};
 use crate::port::ring::{Consumer, Producer, Shared};
@@ -26,7 +27,7 @@ pub struct QueueSpec {
 impl QueueSpec {
     /// A queue of an interface that leaves nothing to the device.
     pub const fn new(ifindex: u32, queue: u32) -> Self {
-        Self { ifindex, queue, finishing: Finishing { copied: false, direct: false } }
+        Self { ifindex, queue, finishing: Finishing::NONE }
     }
 }
 
@@ -62,18 +63,20 @@ pub enum ZeroCopy {
     Off,
 }
 
-/// Whose device may be left checksums to.
+/// What the device of a queue finishes, if the kernel takes metadata.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Finishing {
-    /// Where the kernel copies frames, which then sends them as its own: true where the device is none of hardware, or
-    /// one to which the kernel says where in a frame the checksum lies (veth, virtio).
-    pub copied: bool,
-    /// Where the driver reads packet memory itself: true if it has `tx-checksum` among its `xsk-features`.
-    pub direct: bool,
+    /// Where the kernel copies frames, and hands them to the device as its own.
+    pub copied: Finishes,
+    /// Where the driver reads packet memory itself.
+    pub direct: Finishes,
 }
 
 impl Finishing {
-    const fn by(self, mode: u16) -> bool {
+    /// Nothing.
+    pub const NONE: Self = Self { copied: Finishes::None, direct: Finishes::None };
+
+    const fn by(self, mode: u16) -> Finishes {
         if mode == libc::XDP_ZEROCOPY { self.direct } else { self.copied }
     }
 }
@@ -167,7 +170,7 @@ fn open_with(
     mode: u16,
 ) -> Result<Vec<XdpPort>, PortError> {
     let mut ports: Vec<XdpPort> = Vec::with_capacity(specs.len());
-    let mut metadata = specs.iter().any(|spec| spec.finishing.by(mode));
+    let mut metadata = specs.iter().any(|spec| spec.finishing.by(mode) != Finishes::None);
     for spec in specs {
         let at = |step| move |e| PortError::new(spec.ifindex, Some(spec.queue), step, e);
         let fd = sys::socket().map_err(at("making an AF_XDP socket (socket)"))?;
@@ -185,7 +188,7 @@ fn open_with(
         }
         .map_err(at(BIND))?;
         let mut port = XdpPort::new(fd, rings, *spec, sizes, options, mode == libc::XDP_ZEROCOPY, tx_budget, pool.id());
-        port.let_finish(metadata && spec.finishing.by(mode));
+        port.let_finish(if metadata { spec.finishing.by(mode) } else { Finishes::None });
         ports.push(port);
     }
     Ok(ports)

@@ -8,7 +8,7 @@ use crate::port::assembly::Assembly;
 use crate::port::mapping::Mapping;
 use crate::port::pool::{Burst, Frame, Pool};
 use crate::port::ring::{Consumer, Producer};
-use crate::port::{Held, Port, RingStats};
+use crate::port::{Finishes, Held, Port, RingStats};
 
 /// The four rings of one socket, and the memory they lie in.
 pub(super) struct Rings {
@@ -44,7 +44,7 @@ pub struct XdpPort {
     refused: u64,
     assembly: Assembly,
     /// Checksums may be left to the device.
-    finishes: bool,
+    finishes: Finishes,
 }
 
 impl XdpPort {
@@ -73,7 +73,7 @@ impl XdpPort {
             rx_turn: false,
             refused: 0,
             assembly: Assembly::default(),
-            finishes: false,
+            finishes: Finishes::None,
         }
     }
 
@@ -107,7 +107,7 @@ impl XdpPort {
         self.fd.as_fd()
     }
 
-    pub(super) fn let_finish(&mut self, finishes: bool) {
+    pub(super) fn let_finish(&mut self, finishes: Finishes) {
         self.finishes = finishes;
     }
 
@@ -179,15 +179,18 @@ impl XdpPort {
             }
             let mut rest = burst.pop_front();
             // of the whole packet, and asked for in front of its first piece
-            let mut asked = rest.as_mut().map_or(0, |frame| ask(pool, frame, self.finishes));
+            let mut asked = rest.as_mut().and_then(|frame| left_of(pool, frame, self.finishes));
             self.held.tx += self.rings.tx.put(pieces, || {
                 let (piece, more) = pool.split(rest.take()?);
                 let goes_on = if more.is_some() { sys::XDP_PKT_CONTD } else { 0 };
-                let options = goes_on | std::mem::take(&mut asked);
-                match pool.surrender(piece) {
-                    Ok((addr, len)) => {
+                let sent = match asked.take() {
+                    Some(place) => send_asking(pool, piece, place),
+                    None => send_plainly(pool, piece),
+                };
+                match sent {
+                    Ok(descriptor) => {
                         rest = more;
-                        Some(libc::xdp_desc { addr, len, options })
+                        Some(libc::xdp_desc { options: descriptor.options | goes_on, ..descriptor })
                     }
                     Err(piece) => {
                         self.refused += 1;
@@ -208,21 +211,36 @@ impl XdpPort {
     }
 }
 
-/// Asks for what a frame leaves to the device, in front of its packet, and returns what its descriptor has to say then.
-fn ask(pool: &mut Pool, frame: &mut Frame, finishes: bool) -> u32 {
-    let checksum = pool.take_unfinished(frame).within(usize::from(frame.span().len));
-    debug_assert!(finishes || checksum.is_none(), "a checksum was left to a device that does not finish it");
-    // one that has no room for it is not sent either: see `Pool::sendable`
-    let asked = finishes && checksum.is_some_and(|checksum| pool.ask_for_checksum(frame, checksum));
-    if asked { libc::XDP_TX_METADATA } else { 0 }
+/// What a frame leaves to the device: from where on its packet is to be summed up, and where the checksum goes from there.
+fn left_of(pool: &mut Pool, frame: &mut Frame, finishes: Finishes) -> Option<(usize, usize)> {
+    let place = pool.take_unfinished(frame).within(usize::from(frame.span().len));
+    debug_assert!(finishes != Finishes::None || place.is_none(), "a checksum was left to a device that finishes none");
+    place
 }
 
-/// Turns a frame that cannot simply be sent into a descriptor: one that leaves something to the device. The others come back.
+/// The descriptor of a frame that asks for nothing. One that cannot be sent comes back.
+#[inline]
+fn send_plainly(pool: &mut Pool, frame: Frame) -> Result<libc::xdp_desc, Frame> {
+    pool.surrender(frame).map(|(addr, len)| libc::xdp_desc { addr, len, options: 0 })
+}
+
+/// The descriptor of a frame that asks for a checksum. Where that would lie beyond the frame it comes back: the kernel would
+/// stop at it for good (EINVAL of xsk_build_skb, net/xdp/xsk.c).
+fn send_asking(pool: &mut Pool, frame: Frame, (start, field): (usize, usize)) -> Result<libc::xdp_desc, Frame> {
+    let within = start + field + 2 <= usize::from(frame.span().len);
+    if !within || !pool.ask_for_checksum(&frame, (start, field)) {
+        return Err(frame);
+    }
+    Ok(libc::xdp_desc { options: libc::XDP_TX_METADATA, ..send_plainly(pool, frame)? })
+}
+
+/// The descriptor of a frame that cannot simply be sent, if it leaves something to the device. The others come back.
 #[inline(never)]
-fn send_asking(pool: &mut Pool, mut frame: Frame, finishes: bool) -> Result<libc::xdp_desc, Frame> {
-    let options = ask(pool, &mut frame, finishes);
-    let (addr, len) = pool.surrender(frame)?;
-    Ok(libc::xdp_desc { addr, len, options })
+fn send_left(pool: &mut Pool, mut frame: Frame, finishes: Finishes) -> Result<libc::xdp_desc, Frame> {
+    match left_of(pool, &mut frame, finishes) {
+        Some(place) => send_asking(pool, frame, place),
+        None => Err(frame),
+    }
 }
 
 impl Port for XdpPort {
@@ -266,11 +284,7 @@ impl Port for XdpPort {
         let (refused, finishes) = (&mut self.refused, self.finishes);
         self.held.tx += self.rings.tx.put(before as u32, || {
             loop {
-                let sent = match pool.surrender(burst.pop_front()?) {
-                    Ok((addr, len)) => Ok(libc::xdp_desc { addr, len, options: 0 }),
-                    Err(frame) => send_asking(pool, frame, finishes),
-                };
-                match sent {
+                match send_plainly(pool, burst.pop_front()?).or_else(|frame| send_left(pool, frame, finishes)) {
                     Ok(descriptor) => return Some(descriptor),
                     Err(frame) => {
                         *refused += 1;
@@ -294,7 +308,7 @@ impl Port for XdpPort {
         self.kick();
     }
 
-    fn finishes(&self) -> bool {
+    fn finishes(&self) -> Finishes {
         self.finishes
     }
 
