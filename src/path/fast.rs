@@ -104,7 +104,8 @@ impl Path<'_> {
                 return None;
             }
             let ports = ports(shape, room)?;
-            let left = !SETTLED && self.settle(shape, room, Exit { port: way.port, tunnel: true })?;
+            let unsettled = !SETTLED && shape.has(Shape::UNSETTLED);
+            let left = unsettled && self.settle(shape, room, Exit { port: way.port, tunnel: true })?;
             let frame = StackV4::mut_from_prefix(room).ok()?.0;
             frame.ip.decrement_ttl();
             frame.outer = *header;
@@ -118,7 +119,8 @@ impl Path<'_> {
             if frame.ip.ttl <= 1 || total > *mtu {
                 return None;
             }
-            let left = !SETTLED && self.settle(shape, room, Exit { port: hop.port, tunnel: false })?;
+            let unsettled = !SETTLED && shape.has(Shape::UNSETTLED);
+            let left = unsettled && self.settle(shape, room, Exit { port: hop.port, tunnel: false })?;
             let frame = StackV4::mut_from_prefix(room).ok()?.0;
             frame.ip.decrement_ttl();
             frame.outer.inner = *header;
