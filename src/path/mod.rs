@@ -116,6 +116,9 @@ const fn domain_of(overlay: OverlayId) -> Domain {
     Domain(overlay.0.wrapping_add(1))
 }
 
+/// Bytes of the longest transport header that anything is changed in: of TCP (RFC 9293 §3.1).
+const TRANSPORT: usize = 60;
+
 /// What the path remembers between packets: one worker's.
 #[derive(Debug)]
 pub struct Memory {
@@ -131,6 +134,8 @@ pub struct Memory {
     pub finishers: Finishers,
     /// What is left to the device of the packet that was decided about last.
     unfinished: Unfinished,
+    /// See [`Path::changed`].
+    changed: usize,
     /// TCP connections whose segment size was lowered, counted by their SYN segments.
     pub mss_clamped: u64,
     /// How the packet is to be cut that was decided about last.
@@ -151,6 +156,7 @@ impl Memory {
             left_checksums: 0,
             finishers: Finishers::default(),
             unfinished: Unfinished::NONE,
+            changed: usize::MAX,
             mss_clamped: 0,
             cut: None,
             recent: Recent::default(),
@@ -270,6 +276,7 @@ impl Path<'_> {
         if self.is_claimed(ip.src) {
             return Err(DropReason::Source);
         }
+        self.memory.changed = eth::LEN + usize::from(ip.header_len) + TRANSPORT;
         self.expose(pkt, eth::LEN, &ip)?;
         self.examine(pkt.bytes(), &mut ip);
         self.forward(Origin::Access { port, sender }, ip, pkt)
@@ -291,6 +298,7 @@ impl Path<'_> {
         let (peer, mut inner) = self.admit(overlay, &outer, inner)?;
 
         let ip_at = outer.inner.start + usize::from(inner.ip_at);
+        self.memory.changed = ip_at + usize::from(inner.ip.header_len) + TRANSPORT;
         self.examine(pkt.bytes().get(ip_at..).unwrap_or_default(), &mut inner.ip);
         self.is_checked(peer, &outer)?;
         self.verify_datagram(&outer, pkt.bytes_mut(), ip_at, &mut inner.ip)?;
@@ -299,6 +307,12 @@ impl Path<'_> {
         let uniform = self.tables.overlay(overlay).is_some_and(|o| o.dscp == Dscp::Uniform);
         let ip = surface(pkt, inner.ip, outer.tos, uniform)?;
         self.forward(Origin::Overlay { overlay, peer, policy: outer.policy }, ip, pkt)
+    }
+
+    /// Of the packet that was last sent on by the careful path: how many bytes of it, as it came, can have been changed or taken
+    /// off. Behind them it is as it was, but for what was cut off its end.
+    pub fn changed(&self) -> usize {
+        self.memory.changed
     }
 
     fn carries_policies(&self, id: OverlayId) -> bool {

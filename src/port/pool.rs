@@ -42,8 +42,8 @@ impl Frame {
         self.span
     }
 
-    /// Says where the packet lies. A span that does not fit the chunk is cut by [`Pool::packet`], and freed instead
-    /// of sent by [`Port::tx`](super::Port::tx).
+    /// Says where the packet lies. With a span that does not fit the chunk it has no bytes for [`Pool::packet`], and is freed
+    /// instead of sent by [`Port::tx`](super::Port::tx).
     #[inline]
     pub fn set_span(&mut self, span: Span) {
         self.span = span;
@@ -140,7 +140,8 @@ impl Pool {
         // free or came back from the kernel; or by `split`, for a chunk that such a Frame owned and gives up. So nobody
         // else reaches its bytes while the Frame is borrowed mutably, as long as the packet lives.
         let bytes = unsafe { self.chunk(*chunk) };
-        Packet::new(bytes, span)
+        // ports see to it that the span lies within the chunk: nothing is to be cut
+        Packet::front(bytes, span)
     }
 
     /// The bytes of a chunk.

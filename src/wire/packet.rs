@@ -63,7 +63,7 @@ impl<'a> Packet<'a> {
         Self { chunk, span }
     }
 
-    /// The front of a packet that goes on elsewhere: `span.len` counts all of it, though the chunk ends before. What lies
+    /// A view of a span that is not cut. If it reaches past the chunk, as that of a packet which goes on elsewhere, what lies
     /// around the head can be [reached](Self::reach) and rewritten; [`bytes`](Self::bytes) are none.
     #[inline]
     pub fn front(chunk: &'a mut [u8], span: &'a mut Span) -> Self {

@@ -1,8 +1,8 @@
 //! Bursts with packets of several chunks: decided one by one.
 //!
 //! The fast path needs no more of a plain packet than its headers, and the packet stays where it lies. What goes the
-//! careful way, which may read or change any byte (ICMP, fragments, unfinished checksums that no device finishes), is copied
-//! into one piece and back.
+//! careful way, which may read any byte, is copied into one piece; and back as far as it is changed, which is its headers alone
+//! if it is forwarded.
 
 use super::{Door, Exit, Lane, Worker};
 use crate::drops::DropReason;
@@ -75,7 +75,8 @@ impl<P: Port> Exit<'_, P> {
         match verdict {
             Verdict::Drop(_) => self.follow(path, frame, verdict),
             Verdict::Send(..) | Verdict::SendUnfinished(..) | Verdict::Reply(_) => {
-                match self.pool.scatter(frame, packet.headroom() as u16, packet.bytes()) {
+                let changed = if let Verdict::Reply(_) = verdict { usize::MAX } else { path.changed() };
+                match self.pool.put_back(frame, changed, packet.headroom() as u16, packet.bytes()) {
                     Ok(frame) => self.follow(path, frame, verdict),
                     // its chunks hold what came and all that is put in front: this cannot be
                     Err(frame) => self.follow(path, frame, Verdict::Drop(DropReason::NoHeadroom)),

@@ -210,6 +210,29 @@ impl Pool {
         Span { head: span.head, len: copied as u16 }
     }
 
+    /// As [`scatter`](Self::scatter), of `bytes` that lay where the packet does now ([`gather`](Self::gather)) and of which no
+    /// more than the first `changed` of the packet are others than in its chunks. If the first chunk has those, only that is
+    /// written.
+    ///
+    /// # Errors
+    /// The frame, when they do not fit into its chunks.
+    pub fn put_back(&mut self, mut frame: Frame, changed: usize, head: u16, bytes: &[u8]) -> Result<Frame, Frame> {
+        let Link { end, .. } = self.link(frame.chunk);
+        let in_first = usize::from(end.saturating_sub(frame.span.head));
+        if !self.owns_long(&frame) || changed > in_first || head >= end || bytes.is_empty() {
+            return self.scatter(frame, head, bytes);
+        }
+        // SAFETY: the frame owns the chunk, and is ours.
+        let room = unsafe { self.chunk(frame.chunk) };
+        let front = bytes.get(..usize::from(end - head)).unwrap_or(bytes);
+        let Some(room) = room.get_mut(usize::from(head)..).and_then(|room| room.get_mut(..front.len())) else {
+            return Err(frame);
+        };
+        room.copy_from_slice(front);
+        frame.span = Span { head, len: bytes.len() as u16 };
+        Ok(frame)
+    }
+
     /// Makes `bytes` the packet, beginning at `head` in its first chunk. Chunks it does not take are freed.
     ///
     /// # Errors
@@ -364,6 +387,34 @@ mod tests {
         let frame = pool.scatter(frame, 2048, &[1]).unwrap_err();
         pool.free(frame);
         assert_eq!(pool.free_count(), 8);
+    }
+
+    #[test]
+    fn what_is_put_back_is_written_as_far_as_it_changed() {
+        let mut pool = pool(8);
+        for (lens, changed) in
+            [(&[1792, 1792, 7][..], 100), (&[1792, 1792, 7], 1793), (&[60, 1792, 60], 61), (&[200], 9)]
+        {
+            for (head, cut) in [(206u16, 0usize), (256, 0), (300, 0), (206, 8), (300, 1800)] {
+                let (frame, all) = long(&mut pool, lens);
+                let mut whole = vec![0xee; 256 + LONGEST];
+                let span = pool.gather(&frame, &mut whole);
+                assert_eq!(span, frame.span());
+                let until = (256 + changed.min(all.len())).max(head.into());
+                whole[usize::from(head)..until].fill(0xcc);
+                let end = (256 + all.len()).saturating_sub(cut).max(usize::from(head) + 1);
+                let bytes = &whole[usize::from(head)..end];
+                match pool.put_back(frame, changed, head, bytes) {
+                    Ok(frame) => assert_eq!(sent(&mut pool, frame).0, bytes, "{lens:?} {changed} {head} {cut}"),
+                    Err(frame) => {
+                        // more in front than its chunks have room for, had they to be filled anew
+                        assert!(changed > 200 || lens.len() == 1, "{lens:?} {changed} {head} {cut}");
+                        pool.free(frame);
+                    }
+                }
+                assert_eq!(pool.free_count(), 8);
+            }
+        }
     }
 
     #[test]
