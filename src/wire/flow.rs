@@ -1,7 +1,7 @@
 //! The entropy of a flow: what the outer UDP source port is made of, and over IPv6 the flow label.
 
 use super::ipv4::{Ipv4, Words, protocol};
-use super::ipv6::{Ipv6, Upper};
+use super::ipv6::{self, Ipv6, Upper};
 
 /// First port of the range that RFC 7348 §5 recommends (RFC 6335: the dynamic ports), which ends at 65535.
 pub const FIRST_PORT: u16 = 49_152;
@@ -11,8 +11,9 @@ pub const BUCKETS: usize = 1024;
 
 /// A hash of a flow: the same for every packet of it.
 ///
-/// Fragments are hashed by addresses and protocol alone, since only the first of them has ports: so all pieces of
-/// one datagram, and all fragmented datagrams between two hosts, share a path.
+/// Fragments are hashed by addresses and protocol alone, over IPv6 by addresses alone, since only the first of them has ports
+/// (and tells the protocol, where an extension header stands between): so all pieces of one datagram, and all fragmented
+/// datagrams between two hosts, share a path.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Flow(u64);
 
@@ -40,7 +41,7 @@ impl Flow {
     pub fn of_v6(ip: &Ipv6, upper: &Upper, payload: &[u8]) -> Self {
         let ports = ports(upper.protocol, upper.fragment, payload);
         let pairs = ip.addresses().as_chunks::<16>().0;
-        let mut hash = words(ports, upper.protocol);
+        let mut hash = words(ports, if upper.fragment { ipv6::FRAGMENT } else { upper.protocol });
         for pair in pairs {
             let both = u128::from_le_bytes(*pair);
             hash = mix(mix(both as u64, hash), (both >> 64) as u64);
@@ -100,7 +101,6 @@ const fn mix(a: u64, b: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::ipv6;
     use zerocopy::FromZeros;
 
     fn source_port_v4(ip: &Ipv4, payload: &[u8]) -> u16 {
@@ -168,6 +168,27 @@ mod tests {
         assert_eq!(of(&ip, false, &[1, 2]), of(&label, false, &[3]), "payloads without ports are legal");
         let swapped = Ipv6 { src: ip.dst, dst: ip.src, ..ip };
         assert_ne!(of(&ip, false, &[0; 4]), of(&swapped, false, &[0; 4]));
+    }
+
+    /// What follows the fragment header may be another extension header, which only the first fragment shows the end of.
+    #[test]
+    fn ipv6_fragments_stay_together_whatever_the_fragment_header_is_followed_by() {
+        let (mut first, mut later) = ([0; ipv6::LEN + 24], [0; ipv6::LEN + 24]);
+        for (packet, offset) in [(&mut first, [0, 1]), (&mut later, [0, 0xb8])] {
+            packet[0] = 0x60;
+            (packet[5], packet[6]) = (24, ipv6::FRAGMENT);
+            packet[ipv6::LEN] = ipv6::DESTINATION;
+            packet[ipv6::LEN + 2..ipv6::LEN + 4].copy_from_slice(&offset);
+            packet[ipv6::LEN + 8] = protocol::UDP; // options of the first one; data of the other, by chance the same
+        }
+        let of = |packet: &[u8]| {
+            let ip = Ipv6::parse(packet).unwrap();
+            let upper = ip.upper(packet);
+            (upper.protocol, Flow::of_v6(ip, &upper, &packet[usize::from(upper.at)..]))
+        };
+        let (first, later) = (of(&first), of(&later));
+        assert_eq!((first.0, later.0), (protocol::UDP, ipv6::DESTINATION));
+        assert_eq!(first.1, later.1);
     }
 
     #[test]
