@@ -217,3 +217,41 @@ fn pieces_that_find_no_room_in_the_ring_are_counted() {
     assert_eq!((outcome.journeys[0], &outcome.drops[..]), (3, &[(DropReason::TxRingFull, 1)][..]));
     assert_eq!((stats.pieces, stats.pieces_lost), (2, 2), "five frames of eight");
 }
+
+/// The gateway's own packets are no exception: the way back may be narrower than the way that a packet came.
+#[test]
+fn answers_fit_the_way_back_or_are_dropped_by_name() {
+    const NARROW: u16 = 526; // over IPv4 on a path of 576 bytes
+    let mut g = gateway(Fit::default());
+    let overlays = overlays();
+    let mut blue = peer(&overlays, 0, BLUE_NODE, true);
+    blue.way.as_mut().unwrap().mtu = NARROW;
+    g.tables.set_peer(PeerId(0), Some(blue));
+    g.publish();
+    let mut ask = |len: usize| {
+        let four = from_blue(&Ip::echo(BLUE_POD, BLUE_ADDRESS, &vec![7; len - 28])).frame();
+        let six = from_blue_6(&Ip6::echo(BLUE_POD_6, BLUE_ADDRESS_6, &vec![7; len - 48])).frame();
+        [four, six].map(|frame| g.receive(UNDERLAY, &[&frame]))
+    };
+    for outcome in ask(NARROW.into()) {
+        assert_eq!((outcome.replied, outcome.only().1.len()), (1, 64 + usize::from(NARROW)));
+    }
+    for outcome in ask(usize::from(NARROW) + 1) {
+        assert_eq!(outcome.reason(), DropReason::TooBig, "an echo reply is as long as its request");
+    }
+    // an error quotes less
+    let four = from_blue(&Ip { ttl: 1, ..Ip::udp(BLUE_POD, NATIVE, (1, 2), &[7; 1000]) }).frame();
+    let six = from_blue_6(&Ip6 { hop_limit: 1, ..Ip6::udp(BLUE_POD_6, NATIVE_6, (1, 2), &[7; 1300]) }).frame();
+    for frame in [four, six] {
+        let outcome = g.receive(UNDERLAY, &[&frame]);
+        let (port, sent) = outcome.only();
+        let packet = inner(port, sent);
+        assert_eq!((outcome.replied, packet.len()), (1, usize::from(NARROW)));
+        let told = if packet[0] >> 4 == 4 {
+            u16::from_be_bytes([packet[2], packet[3]])
+        } else {
+            40 + u16::from_be_bytes([packet[4], packet[5]])
+        };
+        assert_eq!(told, NARROW, "as long as it says");
+    }
+}

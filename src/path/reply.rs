@@ -102,16 +102,21 @@ impl Path<'_> {
         if !deserves_error(ip, pkt.bytes()) || !self.memory.limiter.allow(bucket(origin, what), self.now) {
             return None;
         }
+        let most = self.most_back(origin);
         let made = match (own, ip.src) {
-            (IpAddr::V4(own), IpAddr::V4(to)) => error_v4(own, to, what, pkt),
-            (IpAddr::V6(own), IpAddr::V6(to)) => error_v6(own, to, what, pkt),
+            (IpAddr::V4(own), IpAddr::V4(to)) => error_v4((own, to), what, most, pkt),
+            (IpAddr::V6(own), IpAddr::V6(to)) => error_v6((own, to), what, most, pkt),
             _ => return None,
         };
         Some(made.and_then(|()| self.send_back(origin, pkt)))
     }
 
-    /// Gives an answer the headers that lead it back to where the question came from.
+    /// Gives an answer the headers that lead it back to where the question came from, if it fits the way there: VXLAN packets
+    /// are not to be fragmented (RFC 7348 §4.3), and what is asked by another way may be longer.
     fn send_back(&self, origin: Origin, pkt: &mut Packet<'_>) -> Result<Verdict, DropReason> {
+        if pkt.len() > self.most_back(origin) {
+            return Err(DropReason::TooBig);
+        }
         let payload = Payload::of(pkt);
         match origin {
             Origin::Access { port, sender } => {
@@ -124,6 +129,15 @@ impl Path<'_> {
                 push_outer(peer, payload, pkt).map(Verdict::Reply)
             }
         }
+    }
+
+    /// The largest IP packet that can be sent back. An access port takes what it brought, and every error.
+    fn most_back(&self, origin: Origin) -> usize {
+        let way = match origin {
+            Origin::Access { .. } => None,
+            Origin::Overlay { peer, .. } => self.tables.peer(peer).and_then(|peer| peer.way.as_ref()),
+        };
+        way.map_or(usize::MAX, |way| way.mtu.into())
     }
 
     /// The address from which the gateway speaks to a sender there.
@@ -168,12 +182,18 @@ fn echo(message: &mut [u8], request: u8, reply: u8) -> Result<(), DropReason> {
     Ok(())
 }
 
-fn error_v4(own: Ipv4Addr, to: Ipv4Addr, what: Complaint, pkt: &mut Packet<'_>) -> Result<(), DropReason> {
+/// An error from one address to another, of `most` bytes at most.
+fn error_v4(
+    (own, to): (Ipv4Addr, Ipv4Addr),
+    what: Complaint,
+    most: usize,
+    pkt: &mut Packet<'_>,
+) -> Result<(), DropReason> {
     let (kind, code, mtu) = match what {
         Complaint::TimeExceeded => (icmp::TIME_EXCEEDED, 0, 0),
         Complaint::TooBig(mtu) => (icmp::UNREACHABLE, icmp::FRAGMENTATION_NEEDED, mtu),
     };
-    pkt.truncate(QUOTE_V4);
+    pkt.truncate(QUOTE_V4.min(most.saturating_sub(ipv4::LEN + icmp::LEN)));
     let mut message = Icmp { kind, code, checksum: [0; 2], first: U16::ZERO, second: U16::new(mtu) };
     message.checksum = Sum::ZERO.bytes(message.as_bytes()).bytes(pkt.bytes()).checksum();
     let len = (pkt.len() + icmp::LEN + ipv4::LEN) as u16;
@@ -181,12 +201,17 @@ fn error_v4(own: Ipv4Addr, to: Ipv4Addr, what: Complaint, pkt: &mut Packet<'_>) 
     put::<{ ipv4::LEN }>(header_v4(own, to, TOS, len).as_bytes(), pkt)
 }
 
-fn error_v6(own: Ipv6Addr, to: Ipv6Addr, what: Complaint, pkt: &mut Packet<'_>) -> Result<(), DropReason> {
+fn error_v6(
+    (own, to): (Ipv6Addr, Ipv6Addr),
+    what: Complaint,
+    most: usize,
+    pkt: &mut Packet<'_>,
+) -> Result<(), DropReason> {
     let (kind, mtu) = match what {
         Complaint::TimeExceeded => (icmpv6::TIME_EXCEEDED, 0),
         Complaint::TooBig(mtu) => (icmpv6::PACKET_TOO_BIG, u32::from(mtu.max(LEAST_MTU))),
     };
-    pkt.truncate(QUOTE_V6);
+    pkt.truncate(QUOTE_V6.min(most.saturating_sub(ipv6::LEN + icmpv6::LEN)));
     let header = header_v6(own, to, TOS, (pkt.len() + icmpv6::LEN) as u16);
     let mut message = Icmpv6 { kind, code: 0, checksum: [0; 2], rest: U32::new(mtu) };
     message.checksum = message.sum(header.addresses(), pkt.bytes());
