@@ -173,3 +173,13 @@ fn a_proxy_answers_for_pods_and_for_nobody_else() {
     probe.hop_limit = 255;
     assert_eq!(g.receive(ACCESS, &[&to_us(&probe)]).journeys[0], 1, "nor are its neighbours the pods'");
 }
+
+/// A later fragment has no header of its own: what looks like a solicitation's is data.
+#[test]
+fn a_later_fragment_to_a_pod_is_no_probe() {
+    let mut g = Gateway::with(tables_6(false, true), rings());
+    let mut later = Ip6::new(NATIVE_6, RED_POD_6, 58, vec![135; 32]).behind(44, &[58, 0, 0, 0xb8, 0, 0, 0, 7]);
+    later.hop_limit = 255;
+    let frame = ethernet(PORT_MACS[1], mac(11), 0x86dd, &later.bytes());
+    assert_eq!(g.receive(ACCESS, &[&frame]).journeys[0], 1);
+}

@@ -79,6 +79,7 @@ impl Path<'_> {
     pub(super) fn is_probe(&self, port: PortId, ip: &Ip, packet: &[u8]) -> bool {
         ip.ttl == nd::HOP_LIMIT
             && ip.protocol == protocol::ICMPV6
+            && !ip.later
             && ip.dst.is_ipv6()
             && packet.get(usize::from(ip.header_len)) == Some(&nd::SOLICITATION)
             && self.tables.port(port).is_some_and(|port| port.proxy)
