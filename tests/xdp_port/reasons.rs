@@ -1,6 +1,7 @@
 //! A packet for each thing the XDP program can do with one.
 
 use std::net::Ipv6Addr;
+use std::process::Command;
 use std::time::Instant;
 
 use selvedge::port::SteerReason::*;
@@ -300,5 +301,24 @@ fn neighbours_ask_for_pods_where_somebody_answers() {
         port.steering.set_prefixes(&["::/0".parse().unwrap()]).unwrap();
         let link_local = solicit(SOLICITED.1, 255, LINK_LOCAL);
         port.try_one(&("a link-local address by default", link_local, PassOtherMac));
+    });
+}
+
+/// Solicitations go to groups that this host is in none of: real devices, unlike veth, leave such frames out unless told.
+#[test]
+fn a_device_behind_which_pods_are_looked_for_takes_frames_to_all_groups() {
+    on_a_cable(|| {
+        let takes_all = || {
+            let output = Command::new("ip").args(["-d", "link", "show", "dev", "v2"]).output().unwrap();
+            let told = String::from_utf8(output.stdout).unwrap();
+            assert!(told.contains(" allmulti "), "{told}");
+            told.contains(" allmulti 1 ")
+        };
+        for proxy in [false, true] {
+            let port = Steered::new(proxy);
+            assert_eq!(takes_all(), proxy);
+            drop(port);
+            assert!(!takes_all(), "it is left as it was found");
+        }
     });
 }

@@ -82,6 +82,8 @@ pub(super) const BIND: &str = "binding an AF_XDP socket (bind)";
 pub(super) const LOAD: &str = "loading the XDP program (BPF_PROG_LOAD)";
 /// Attaching the program.
 pub(super) const ATTACH: &str = "attaching the XDP program (BPF_LINK_CREATE)";
+/// Asking the device for frames to groups.
+pub(super) const GROUPS: &str = "taking frames to all groups (PACKET_ADD_MEMBERSHIP)";
 /// Giving the program a socket.
 pub(super) const SOCKET: &str = "entering a socket into the XSKMAP (BPF_MAP_UPDATE_ELEM)";
 /// Writing an entry.

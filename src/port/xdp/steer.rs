@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader};
 
-use super::error::{ATTACH, LOAD, MAP, PortError, SOCKET};
+use super::error::{ATTACH, GROUPS, LOAD, MAP, PortError, SOCKET};
 use super::reason::SteerCounters;
 use super::sys;
 use super::tables::{SteerTables, to_io};
@@ -64,6 +64,8 @@ impl Default for SteerCapacity {
 pub struct Steering {
     // Fields are dropped in order: detached first.
     _link: OwnedFd,
+    /// Solicitations are sent to groups, one for the last three octets of an address, which the device would leave out.
+    _groups: Option<OwnedFd>,
     _program: Ebpf,
     tables: SteerTables,
     ifindex: u32,
@@ -96,7 +98,8 @@ impl Steering {
         }
         let fd = program_fd(&mut program, mode).map_err(at(LOAD))?;
         let link = sys::create_xdp_link(fd.as_fd(), ifindex, mode).map_err(at(ATTACH))?;
-        Ok(Self { _link: link, _program: program, tables, ifindex, roles })
+        let groups = roles.proxy.then(|| sys::take_all_groups(ifindex)).transpose().map_err(at(GROUPS))?;
+        Ok(Self { _link: link, _groups: groups, _program: program, tables, ifindex, roles })
     }
 
     /// The interface's index.

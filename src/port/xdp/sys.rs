@@ -2,7 +2,7 @@
 
 use std::io;
 use std::mem::{size_of, zeroed};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use super::steer::AttachMode;
 
@@ -35,6 +35,9 @@ unsafe impl Plain for libc::xdp_mmap_offsets {}
 // SAFETY: two u64 and four u32, 32 bytes.
 unsafe impl Plain for libc::xdp_umem_reg {}
 
+// SAFETY: an i32, two u16 and eight bytes: 16 bytes without padding.
+unsafe impl Plain for libc::packet_mreq {}
+
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
@@ -45,6 +48,22 @@ pub(super) fn socket() -> io::Result<OwnedFd> {
     let fd = check(unsafe { libc::socket(libc::AF_XDP, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) })?;
     // SAFETY: just made, and nobody else's.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Has an interface take frames to all groups for as long as the descriptor is open (packet(7)).
+pub(super) fn take_all_groups(ifindex: u32) -> io::Result<OwnedFd> {
+    // SAFETY: takes no pointers.
+    let fd = check(unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) })?;
+    // SAFETY: just made, and nobody else's.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    let membership = libc::packet_mreq {
+        mr_ifindex: ifindex as i32,
+        mr_type: libc::PACKET_MR_ALLMULTI as u16,
+        mr_alen: 0,
+        mr_address: [0; 8],
+    };
+    set(fd.as_fd(), libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &membership)?;
+    Ok(fd)
 }
 
 /// setsockopt(2).
