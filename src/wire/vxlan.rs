@@ -20,6 +20,8 @@ const I: u8 = 0x08;
 /// another protocol than Ethernet (draft-ietf-nvo3-vxlan-gpe).
 const G: u8 = 0x80;
 const P: u8 = 0x04;
+/// What a group policy says besides: "do not learn" and "applied already". The other bits of its octet are reserved.
+const SAID: u8 = 0x48;
 /// What a Geneve header with an Ethernet frame has where VXLAN has reserved bits (RFC 8926 §3.4).
 const ETHERNET_BRIDGED: [u8; 2] = [0x65, 0x58];
 
@@ -44,7 +46,7 @@ pub enum Extension {
     Other,
 }
 
-/// A group policy, as it lies on the wire: carried, and never looked into.
+/// A group policy, as it lies on the wire, but for its reserved bits: carried, and never looked into.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Policy {
     /// "Do not learn" and "applied already".
@@ -67,7 +69,7 @@ impl Vxlan {
     pub const fn extension(&self) -> Extension {
         let [bits, id @ ..] = self.reserved_1;
         if self.flags & G != 0 && !matches!(id, [0, 0]) {
-            return Extension::Policy(Policy { bits, id });
+            return Extension::Policy(Policy { bits: bits & SAID, id });
         }
         let other_protocol = self.flags & P != 0 && id[1] != 0;
         if other_protocol || matches!(id, ETHERNET_BRIDGED) { Extension::Other } else { Extension::None }
@@ -135,6 +137,9 @@ mod tests {
         }
         assert_eq!(header([0x0c, 0, 0, 3]).extension(), Extension::Other, "another protocol");
         assert_eq!(header([0x08, 0, 0x65, 0x58]).extension(), Extension::Other, "Geneve with options of 32 octets");
+        // its own reserved bits are as any: ignored, and 0 when sent
+        let Extension::Policy(found) = header([0x88, 0xff, 0, 7]).extension() else { panic!() };
+        assert_eq!(Vxlan::new(Vni::new(1).unwrap()).with_policy(found), header([0x88, 0x48, 0, 7]));
         for nothing in [[0x88, 0x48, 0, 0], [0x0c, 0, 3, 0], [0xff, 0xff, 0, 0]] {
             assert_eq!(header(nothing).extension(), Extension::None);
         }
