@@ -79,6 +79,26 @@ fn solicitations_for_an_overlay_address_are_answered() {
     assert_eq!(outcome.only().1[70..], ethernet(RED_NODE.1, RED_MAC, 0x86dd, &want));
 }
 
+/// Row 8: a priority tag names no VLAN, whatever follows it.
+#[test]
+fn who_asks_behind_a_priority_tag_is_answered_as_without() {
+    let mut g = gateway_6();
+    let behind_tag = |vid: u8, mut frame: Vec<u8>| {
+        frame.splice(12..12, [0x81, 0, 0xe0, vid]);
+        blue_frame(frame).frame()
+    };
+    let arp = ethernet([0xff; 6], BLUE_NODE.1, ARP, &arp_request(BLUE_POD, BLUE_ADDRESS));
+    let ask = Ip6::solicitation(BLUE_POD_6, BLUE_ADDRESS_6, BLUE_NODE.1);
+    let [.., a, b, c, d] = ask.dst;
+    let nd = ethernet([0x33, 0x33, a, b, c, d], BLUE_NODE.1, 0x86dd, &ask.bytes());
+    for frame in [arp, nd] {
+        let plain = g.receive(UNDERLAY, &[&blue_frame(frame.clone()).frame()]);
+        let tagged = g.receive(UNDERLAY, &[&behind_tag(0, frame.clone())]);
+        assert_eq!((tagged.only(), tagged.replied), (plain.only(), 1));
+        assert_eq!(g.receive(UNDERLAY, &[&behind_tag(5, frame)]).reason(), R::InnerVlan);
+    }
+}
+
 #[test]
 fn all_else_is_dropped_by_name() {
     let mut g = gateway_6();

@@ -292,7 +292,7 @@ impl Path<'_> {
         let frame = pkt.bytes().get(outer.inner.clone()).unwrap_or_default();
         let inner = parse::inner(frame);
         let asks = |inner: &Inner| self.is_discovery(&inner.ip, frame.get(inner.ip_at.into()..).unwrap_or_default());
-        if parse::is_arp(frame) || inner.as_ref().is_ok_and(asks) {
+        if parse::is_inner_arp(frame) || inner.as_ref().is_ok_and(asks) {
             return self.asked_inside(overlay, &outer, pkt);
         }
         let (peer, mut inner) = self.admit(overlay, &outer, inner)?;

@@ -9,7 +9,7 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use super::forward::{Payload, push_ethernet, push_outer, put};
 use super::parse::{Ip, Outer, is_forwardable};
-use super::{Path, Verdict, partial};
+use super::{Path, Verdict, parse, partial};
 use crate::drops::DropReason;
 use crate::tables::{Action, Domain, OverlayId, PortId};
 use crate::wire::arp::{self, Arp};
@@ -96,7 +96,7 @@ impl Path<'_> {
         let peer = self.peer(id, outer)?;
         let overlay = self.tables.overlay(id).ok_or(DropReason::UnknownVni)?;
         let frame = pkt.bytes().get(outer.inner.clone()).unwrap_or_default();
-        let (link, payload) = Ethernet::ref_from_prefix(frame).map_err(|_| DropReason::InnerShort)?;
+        let (link, payload) = parse::link(frame)?;
         let asker = link.src;
         if !asker.is_station() || asker == overlay.mac {
             return Err(DropReason::InnerSourceMac);
@@ -106,7 +106,7 @@ impl Path<'_> {
         }
         self.is_checked(peer, outer)?;
         partial::verify_whole(outer, pkt.bytes())?;
-        let asked = Asked::read(link, payload).ok_or(DropReason::Neighbour)?;
+        let asked = Asked::read(&link, payload).ok_or(DropReason::Neighbour)?;
         if !overlay.addresses.contains(asked.target) {
             return Err(DropReason::Neighbour);
         }

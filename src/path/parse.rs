@@ -174,10 +174,30 @@ impl Ip {
     }
 }
 
-/// Does an Ethernet frame hold ARP?
+/// Does a plain frame hold ARP?
 #[inline]
 pub(super) fn is_arp(frame: &[u8]) -> bool {
     Ethernet::ref_from_prefix(frame).is_ok_and(|(link, _)| link.ethertype.get() == eth::ARP)
+}
+
+/// The header of an inner Ethernet frame and what it holds; a priority tag is none of either.
+pub(super) fn link(frame: &[u8]) -> Result<(Ethernet, &[u8]), DropReason> {
+    let (link, rest) = Ethernet::read_from_prefix(frame).map_err(|_| DropReason::InnerShort)?;
+    if link.ethertype.get() != eth::VLAN {
+        return Ok((link, rest));
+    }
+    let (ethertype, payload) = untagged(rest)?;
+    Ok((Ethernet { ethertype: ethertype.into(), ..link }, payload))
+}
+
+/// Does an inner frame hold ARP?
+#[inline]
+pub(super) fn is_inner_arp(frame: &[u8]) -> bool {
+    let behind_tag = |rest| untagged(rest).is_ok_and(|(ethertype, _)| ethertype == eth::ARP);
+    Ethernet::ref_from_prefix(frame).is_ok_and(|(link, rest)| match link.ethertype.get() {
+        eth::VLAN => behind_tag(rest),
+        ethertype => ethertype == eth::ARP,
+    })
 }
 
 /// Reads an inner Ethernet frame and the IP header in it.

@@ -12,7 +12,7 @@ from scapy.all import (
 )
 
 from bench import DECAP, ENCAP, REPLIED, TRANSIT
-from network import BLUE, GREEN, Ether, IPv6, Raw, delivered, inside, routed
+from network import BLUE, GREEN, Dot1Q, Ether, IPv6, Raw, delivered, inside, routed
 from rows import row
 
 EVERYBODY = "ff:ff:ff:ff:ff:ff"
@@ -40,6 +40,8 @@ def arp(b, p):
     answered("ARP for our address", ask())
     answered("ARP to our MAC alone", ask(to=BLUE.gw_mac))
     answered("an ARP probe", ask(psrc="0.0.0.0"), "0.0.0.0")
+    tagged = Ether(src=node, dst=EVERYBODY) / Dot1Q(vlan=0, prio=7) / ARP(hwsrc=node, psrc=pod, pdst=ours)
+    answered("ARP behind a priority tag", p.vxlan(tagged))
     others = [ask(pdst=pdst) for pdst in (BLUE.pod2[4], BLUE.nobody[4], "10.9.0.1", "192.0.2.1")]
     b.drop("ARP for other addresses", others, "neighbour")
     b.drop("gratuitous ARP", [ask(psrc=pod, pdst=pod), ask(op=2, psrc=pod, pdst=pod)], "neighbour")
@@ -79,6 +81,8 @@ def discovery(b, p):
     answered("a solicitation for our address", ask())
     answered("one to our address alone", ask(to=(ours, BLUE.gw_mac)))
     answered("one from a link-local address", ask(src="fe80::9"), "fe80::9")
+    tagged = Ether(src=node, dst=group(ours)[1]) / Dot1Q(vlan=0, prio=7) / IPv6(src=pod, dst=group(ours)[0], hlim=255)
+    answered("one behind a priority tag", p.vxlan(tagged / ICMPv6ND_NS(tgt=ours)))
     answered("one of duplicate address detection", ask(src="::", option=False), *all_nodes, solicited=0)
     others = [ask(target=target, to=group(target)) for target in (BLUE.pod2[6], BLUE.nobody[6], "fd00:9::1")]
     b.drop("solicitations for other addresses", others, "neighbour")
@@ -121,12 +125,16 @@ def carried(b, p, policies, vni):
     for head in policies:
         taken = p.vxlan(header=head + vni)
         b.case(f"policy {head.hex()} is taken", taken, {DECAP: 1}, {"native": [delivered(p.udp())]})
-        across = p.udp(dst=GREEN.pod[p.inner])
-        b.case(f"policy {head.hex()} is carried on", p.vxlan(p.frame(across), header=head + vni), {TRANSIT: 1},
-               {"green1": 1}, judge=lambda got: p.wrapped(got["green1"][0], routed(across), GREEN, head=head,
-                                                          zero=b.zero(p), tos=b.tos(GREEN)))
+        carried_on(b, p, head, head, vni)
+    carried_on(b, p, b"\x88\xff\x00\x07", b"\x88\x48\x00\x07", vni)  # its reserved bits are 0 when sent
     echo = p.echo(BLUE.pod[p.inner], BLUE.gw[p.inner])
     b.case("an answer has no policy", p.vxlan(p.frame(echo), header=policies[0] + vni), {REPLIED: 1}, b.to_pod(),
            judge=lambda got: p.wrapped(got["blue1"][0], inside(got["blue1"][0]), zero=b.zero(p)))
     b.case("what comes from outside has none", p.plain(), {ENCAP: 1}, b.to_pod(), place="native",
            judge=lambda got: p.wrapped(got["blue1"][0], routed(p.back()), zero=b.zero(p)))
+
+
+def carried_on(b, p, head, want, vni):
+    across = p.udp(dst=GREEN.pod[p.inner])
+    b.case(f"policy {head.hex()} is carried on", p.vxlan(p.frame(across), header=head + vni), {TRANSIT: 1}, {"green1": 1},
+           judge=lambda got: p.wrapped(got["green1"][0], routed(across), GREEN, head=want, zero=b.zero(p), tos=b.tos(GREEN)))
