@@ -198,6 +198,8 @@ fn partial_checksums_are_finished() {
         lco[field..field + 2].copy_from_slice(&partial.payload[at..at + 2]);
         assert_eq!(g.receive(UNDERLAY, &[&lco]).only().1, want, "outer checksum by local checksum offload");
         assert_eq!(g.receive(UNDERLAY, &[&from_blue(&whole).frame_with_checksum()]).only().1, want);
+        let as_it_is = from_blue(&partial).frame_with_checksum();
+        assert_eq!(g.receive(UNDERLAY, &[&as_it_is]).only().1, want, "outer checksum over the unfinished packet");
 
         let mut plain_partial = make(NATIVE, BLUE_POD, (1000, 2000), b"odd length!");
         let plain_whole = plain_partial.clone();
@@ -205,7 +207,7 @@ fn partial_checksums_are_finished() {
         let outcome = g.receive(ACCESS, &[&plain(&plain_partial)]);
         assert_eq!(outcome.only().1[64..], one_hop_later(&plain_whole)[..]);
         let stats = g.worker.stats();
-        let counts = if left { (0, 4) } else { (4, 0) };
+        let counts = if left { (0, 5) } else { (5, 0) };
         assert_eq!((stats.partial_checksums, stats.left_checksums), counts);
     }
 }

@@ -322,6 +322,30 @@ fn unfinished_checksums_are_finished() {
     }
 }
 
+/// Rows 5 and 6: a right checksum is accepted. The kernel's is over the inner packet as it will be once that is finished; a VTEP
+/// that knows nothing of the matter computes it over the bytes it sends.
+#[test]
+fn an_outer_checksum_is_right_over_an_unfinished_packet_as_it_is() {
+    let mut g = gateway_6();
+    for padding in [0, 3] {
+        let mut four = Ip::udp(RED_POD, NATIVE, (1, 2), b"odd");
+        let mut six = Ip6::tcp(RED_POD_6, NATIVE_6, (1, 2), b"even");
+        let whole = [aged(&four), six.aged()];
+        four.unfinish(6);
+        six.unfinish(16);
+        let unfinished = [(0x0800, four.bytes()), (0x86dd, six.bytes())];
+        for ((ethertype, packet), whole) in unfinished.into_iter().zip(whole) {
+            let inner = [red_inner(ethertype, &packet), vec![0xee; padding]].concat();
+            let outer = red_outer(&inner);
+            let outcome = g.receive(UNDERLAY, &[&on_underlay(&outer)]);
+            assert_eq!(outcome.only().1, ethernet(HOST, PORT_MACS[1], ethertype, &whole), "{padding}");
+            let mut wrong = outer;
+            wrong.payload[6] ^= 1;
+            assert_eq!(g.receive(UNDERLAY, &[&on_underlay(&wrong)]).reason(), R::OuterUdpChecksum);
+        }
+    }
+}
+
 /// Row 4: a flow keeps its port and label; fragments share theirs; extension headers do not hide the ports.
 #[test]
 fn entropy_is_the_flows() {
