@@ -30,12 +30,22 @@ fn who_may_send_what() {
     play(net, "packets.py", "guards", 10);
 }
 
-#[test]
-fn content_and_unfinished_checksums() {
-    let Some(mut net) = Net::new("scapycontent") else { return };
+/// What must not change on the way, and checksums that are to be finished.
+fn content(tag: &str, underlay: Family, word: &str) {
+    let Some(mut net) = Net::shaped(tag, Shape { underlay, dual_stack: true, ..Shape::default() }) else { return };
     net.finish_checksums();
     net.start();
-    play(net, "packets.py", "content", 13);
+    play(net, "packets.py", word, 34);
+}
+
+#[test]
+fn content_and_unfinished_checksums_over_ipv4() {
+    content("scapycontent4", Family::V4, "4");
+}
+
+#[test]
+fn content_and_unfinished_checksums_over_ipv6() {
+    content("scapycontent6", Family::V6, "6");
 }
 
 /// Both inner families over this underlay.

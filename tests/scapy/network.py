@@ -22,7 +22,10 @@ try:
         ICMPv6EchoRequest,
         IPOption_NOP,
         IPv6,
+        IPv6ExtHdrDestOpt,
         IPv6ExtHdrFragment,
+        IPv6ExtHdrHopByHop,
+        IPv6ExtHdrRouting,
         Raw,
     )
 except ImportError:
@@ -135,6 +138,11 @@ def source_port(frame):
     return int.from_bytes(frame[14 + LENGTH[frame[14] >> 4] :][:2], "big")
 
 
+def flow_label(frame):
+    """The outer flow label of a VXLAN frame over IPv6."""
+    return int.from_bytes(frame[14:18], "big") & 0xFFFFF
+
+
 def udp_checksum(frame):
     """The checksum of the outer UDP header, and whether it is right."""
     packet = frame[14:]
@@ -181,6 +189,16 @@ class Pair:
         head = self.header(src, dst, ttl=ttl)
         datagram = bytes(head / UDP(sport=4444, dport=PORT) / Raw(payload(1440)))[LENGTH[self.inner] :]
         return [fragment(head, datagram[:1200], 0, True), fragment(head, datagram[1200:], 1200, False)]
+
+    def deep_pieces(self, src, dst):
+        """The same over IPv6 with destination options behind the fragment header: later fragments do not show that UDP
+        follows them."""
+        head = self.header(src, dst)
+        options = bytes(IPv6ExtHdrDestOpt(nh=17))
+        datagram = bytes(head / UDP(sport=4444, dport=PORT) / Raw(payload(1440)))[LENGTH[6] :]
+        piece = lambda at, end, more: head.copy() / IPv6ExtHdrFragment(nh=60, offset=at // 8, m=more, id=11) / Raw(
+            (options + datagram)[at:end])
+        return [piece(0, 1200, 1), piece(1200, None, 0)]
 
     def echo(self, src, dst, n=56, seq=1, reply=False, **fields):
         if self.inner == 4:

@@ -1,5 +1,5 @@
 """Packets made by hand that no row of the conformance table speaks of, sent through a running gateway: `packets.py
-INSTANCE GROUP`."""
+INSTANCE GROUP`. Groups are `guards`, and what is in packets of both families over IPv`4` or IPv`6`."""
 
 import sys
 
@@ -7,12 +7,17 @@ from bench import DECAP, ENCAP, TRANSIT, Bench
 from network import (
     BLUE,
     GREEN,
-    IP,
     LENGTH,
+    NATIVE as NATIVES,
     PORT,
     TCP,
     UDP,
+    ICMPv6EchoReply,
     IPOption_NOP,
+    IPv6ExtHdrDestOpt,
+    IPv6ExtHdrFragment,
+    IPv6ExtHdrHopByHop,
+    IPv6ExtHdrRouting,
     Pair,
     checksum,
     delivered,
@@ -23,7 +28,16 @@ from network import (
 )
 
 P = Pair("4in4")
-NATIVE, POD, GREEN_POD = "10.9.0.2", BLUE.pod[4], GREEN.pod[4]
+NATIVE = NATIVES[4]
+
+
+class Packets(Bench):
+    """A bench that says for which pair it speaks."""
+
+    pair = P
+
+    def verdict(self, name, wrong):
+        super().verdict(f"{self.pair.name}: {name}", wrong)
 
 
 def guards(b):
@@ -47,58 +61,75 @@ def guards(b):
     b.case("to a foreign MAC, flooded by the bridge", stray, {"pass_other_mac": 1})
 
 
-def content(b):
+def content(b, p):
     """What must not change, and what must."""
-    for name, ip in (
-        ("IP options", P.udp(options=[IPOption_NOP()] * 4)),
-        ("UDP without a checksum", IP(src=POD, dst=NATIVE) / UDP(dport=PORT, chksum=0) / payload()),
-        ("UDP with a wrong checksum", IP(src=POD, dst=NATIVE) / UDP(dport=PORT, chksum=77) / payload()),
-        ("first fragment", P.pieces(POD, NATIVE)[0]),
-        ("later fragment", P.pieces(POD, NATIVE)[1]),
-        ("DSCP", P.udp(tos=0xB8)),
-        ("the longest", P.sized(1450, df=True)),
-    ):
-        b.case(f"untouched: {name}", P.vxlan(P.frame(ip)), {DECAP: 1}, {"native": [delivered(ip)]})
-    # Checksum offload: the field holds the pseudo-header's sum, and hardware was to add the rest.
-    udp = IP(src=POD, dst=NATIVE, ttl=63) / UDP(sport=1, dport=PORT) / payload(33)
-    tcp = IP(src=POD, dst=NATIVE, ttl=63) / TCP(sport=1, dport=PORT, flags="R") / payload(33)
-    for name, ip, at in (("UDP", udp, 6), ("TCP", tcp, 16)):
+    pod, native, far = BLUE.pod[p.inner], NATIVES[p.inner], GREEN.pod[p.inner]
+    datagram = lambda **fields: p.header(pod, native) / UDP(sport=4444, dport=PORT, **fields) / payload()
+    whole = [
+        ("UDP without a checksum", datagram(chksum=0)),
+        ("UDP with a wrong checksum", datagram(chksum=77)),
+        ("first fragment", p.pieces(pod, native)[0]),
+        ("later fragment", p.pieces(pod, native)[1]),
+        ("DSCP", p.udp(tos=0xB8)),
+        ("the longest", p.sized(p.limit, df=True)),
+    ]
+    for name, ip in whole + (options_v4(p) if p.inner == 4 else extensions(p, pod, native)):
+        b.case(f"untouched: {name}", p.vxlan(p.frame(ip)), {DECAP: 1}, {"native": [delivered(ip)]})
+    # Checksum offload: the field holds the pseudo-header's sum, and hardware was to add the rest. Over IPv6 the outer checksum is
+    # right over the packet as it is.
+    kinds = [
+        ("UDP", UDP(sport=1, dport=PORT) / payload(33), 6),
+        ("TCP", TCP(sport=1, dport=PORT, flags="R") / payload(33), 16),
+    ]
+    if p.inner == 6:
+        kinds.append(("ICMPv6", ICMPv6EchoReply(id=9) / payload(33), 2))
+    for name, message, at in kinds:
+        ip, across, back = (p.header(*ends) / message for ends in ((pod, native), (pod, far), (native, pod)))
         finished = {"finished": 1}
-        unfinished = P.vxlan(P.frame(read(partial(ip, at))))
-        b.case(f"unfinished {name} checksum", unfinished, {DECAP: 1, **finished}, {"native": [delivered(ip)]})
-        across = fresh(ip, dst=GREEN_POD)
-        b.case(f"unfinished {name} checksum across", P.vxlan(P.frame(read(partial(across, at)))), {TRANSIT: 1, **finished},
-               {"green1": 1}, judge=lambda got: P.wrapped(got["green1"][0], routed(across), GREEN))
-        back = fresh(ip, src=NATIVE, dst=POD)
-        b.case(f"unfinished {name} checksum from the native host", P.plain(read(partial(back, at))), {ENCAP: 1, **finished},
+        unfinished = lambda packet: read(partial(packet, at))
+        b.case(f"unfinished {name} checksum", p.vxlan(p.frame(unfinished(ip))), {DECAP: 1, **finished},
+               {"native": [delivered(ip)]})
+        b.case(f"unfinished {name} checksum across", p.vxlan(p.frame(unfinished(across))), {TRANSIT: 1, **finished},
+               {"green1": 1}, judge=lambda got: p.wrapped(got["green1"][0], routed(across), GREEN))
+        b.case(f"unfinished {name} checksum from the native host", p.plain(unfinished(back)), {ENCAP: 1, **finished},
                {"blue1": 1, "blue1-pod": 1}, place="native",
-               judge=lambda got: P.wrapped(got["blue1"][0], routed(back)))
+               judge=lambda got: p.wrapped(got["blue1"][0], routed(back)))
 
 
-def fresh(ip, **ends):
-    """The packet between other ends, with its checksums computed anew."""
-    ip = ip.copy()
-    for key, value in ends.items():
-        setattr(ip, key, value)
-    del ip.chksum, ip.payload.chksum
-    return read(bytes(ip))
+def options_v4(p):
+    return [("IP options", p.udp(options=[IPOption_NOP()] * 4))]
+
+
+def extensions(p, pod, native):
+    """Extension headers (RFC 8200 §4) are nobody's business on the way."""
+    head = p.header(pod, native)
+    datagram = UDP(sport=4444, dport=PORT) / payload()
+    return [
+        ("hop-by-hop options", head / IPv6ExtHdrHopByHop() / datagram),
+        ("a routing header that is done", head / IPv6ExtHdrRouting(type=253, segleft=0) / datagram),
+        ("destination options", head / IPv6ExtHdrDestOpt() / datagram),
+        ("a fragment that is whole (RFC 6946)", head / IPv6ExtHdrFragment(nh=17, id=3) / datagram),
+        ("a later fragment behind which options began", p.deep_pieces(pod, native)[1]),
+        ("nothing at all", p.header(pod, native, protocol=59)),
+    ]
 
 
 def partial(ip, at):
     """The packet with the pseudo-header's sum in the checksum field, which is `at` bytes behind its IP header."""
-    raw = bytearray(bytes(fresh(ip)))
+    raw = bytearray(bytes(ip))
     length = LENGTH[raw[0] >> 4]
     sum = checksum(pseudo(bytes(raw), ip.proto if ip.version == 4 else ip.nh, len(raw) - length)) ^ 0xFFFF
     raw[length + at : length + at + 2] = sum.to_bytes(2, "big")
     return bytes(raw)
 
 
-GROUPS = (guards, content)
-
 if __name__ == "__main__":
-    bench = Bench(sys.argv[1])
-    for group in GROUPS:
-        if group.__name__ == sys.argv[2]:
-            group(bench)
-            sys.exit(1 if bench.failures else 0)
-    sys.exit(f"no group {sys.argv[2]}")
+    bench = Packets(sys.argv[1])
+    if sys.argv[2] == "guards":
+        guards(bench)
+    elif sys.argv[2] in ("4", "6"):
+        for bench.pair in (Pair(f"4in{sys.argv[2]}"), Pair(f"6in{sys.argv[2]}")):
+            content(bench, bench.pair)
+    else:
+        sys.exit(f"no group {sys.argv[2]}")
+    sys.exit(1 if bench.failures else 0)

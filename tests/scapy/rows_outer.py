@@ -13,6 +13,7 @@ from network import (
     Ether,
     Raw,
     delivered,
+    flow_label,
     payload,
     routed,
     source_port,
@@ -65,7 +66,11 @@ def source_ports(b, p):
     def of(name, ips, judge):
         count = {"blue1": len(ips), "blue1-pod": len(ips)}
         b.case(name, [p.plain(ip) for ip in ips], {ENCAP: len(ips)}, count, place="native",
-               judge=lambda got: judge([source_port(f) for f in got["blue1"]]))
+               judge=lambda got: judge([source_port(f) for f in got["blue1"]]) + labels(got["blue1"], judge))
+
+    def labels(frames, judge):
+        """RFC 6438 §3: over IPv6 the flow label is what the port is."""
+        return judge([0x100000 | flow_label(f) for f in frames]) if p.outer == 6 else []
 
     def spread(ports):
         wrong = [f"{n} is not in 49152–65535" for n in ports if n < 49152]
@@ -77,6 +82,8 @@ def source_ports(b, p):
     flow = [p.back(data=payload(n), tos=n & 0xFC, ttl=64 - n % 32) for n in range(0, 1000, 50)]
     of("one flow has one, whatever its packets are like", flow, same)
     of("fragments of a datagram share one", p.pieces(NATIVE[p.inner], BLUE.pod[p.inner]), same)
+    if p.inner == 6:
+        of("fragments with options behind the fragment header, too", p.deep_pieces(NATIVE[6], BLUE.pod[6]), same)
     across = [p.udp(dst=GREEN.pod[p.inner], sport=n) for n in range(2000, 2100)]
     b.case("from VXLAN to VXLAN, too", [p.vxlan(p.frame(ip)) for ip in across], {TRANSIT: 100}, {"green1": 100},
            judge=lambda got: spread([source_port(f) for f in got["green1"]] * 2)[:-1])
