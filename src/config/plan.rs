@@ -142,6 +142,7 @@ impl Plan {
         let finishing: Vec<_> = finishing.collect();
         let hugepages = plan_checks::memory(config, host, cores.len(), &mut findings);
         let overlay_mtu = plan_overlays::overlays(config, &ports, &mut findings);
+        plan_overlays::mute_ports(config, &ports, &mut findings);
         for (port, attach) in ports.iter().zip(&attached) {
             plan_checks::port(&sizes, port, *attach, cores.len(), &mut findings);
         }

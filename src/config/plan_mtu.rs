@@ -163,8 +163,12 @@ impl<'a> Sizes<'a> {
             mtu + frame,
             largest + frame
         );
-        let larger = (chunk < PAGE && *mtu + frame <= PAGE - HEADROOM).then(|| format!("memory.chunk_size = {PAGE}"));
         let lower = format!("ip link set dev {name} mtu {largest}");
+        let most = (PAGE - HEADROOM - frame).min(ONE_PAGE);
+        let larger = (chunk < PAGE).then(|| match *mtu <= most {
+            true => format!("memory.chunk_size = {PAGE}"),
+            false => format!("memory.chunk_size = {PAGE} and ip link set dev {name} mtu {most}"),
+        });
         let mend: Vec<String> = cure.into_iter().chain(larger).chain([lower]).collect();
         // A smaller MTU in the file is a promise that neighbours keep to it.
         let finding = if port.obeyed() > largest { Finding::error } else { Finding::warning };

@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use super::plan::{Finding, Matched};
 use super::{Config, Role};
 use crate::control::Target;
-use crate::tables::Overlay;
+use crate::tables::{Overlay, PortId};
 use crate::wire::vxlan::{OVERHEAD_V4, OVERHEAD_V6};
 
 /// What every IPv6 link must carry in one piece (RFC 8200 §5).
@@ -121,6 +121,34 @@ fn silent(overlay: &Overlay, carried: Carried) -> Option<Finding> {
         ),
         format!("{mend} for overlay {}, with an unused {lacks}address of it", overlay.name),
     ))
+}
+
+/// ICMP errors towards plain hosts come from the access port's own address, of the hosts' family: that of what is reached there.
+/// IPv6 finds a link-local one where there is no other, unless IPv6 is off.
+pub(super) fn mute_ports(config: &Config, ports: &[Matched<'_>], findings: &mut Vec<Finding>) {
+    let reached = |port: &Matched<'_>, v4: bool| {
+        config.routes.iter().any(|route| match route.target {
+            Target::Native { port: PortId(id), .. } => {
+                route.prefix.addr().is_ipv4() == v4
+                    && config.ports.get(usize::from(id)).is_some_and(|c| core::ptr::eq(c, port.config))
+            }
+            Target::Vtep { .. } => false,
+        })
+    };
+    for port in ports {
+        let name = &port.facts.name;
+        for (v4, family, len) in [(true, "IPv4", 24), (false, "IPv6", 64)] {
+            if reached(port, v4) && !port.facts.addresses.iter().any(|address| address.is_ipv4() == v4) {
+                findings.push(Finding::warning(
+                    format!(
+                        "{name}: has no {family} address, so hosts there get no ICMP errors: packets too large to go on (path \
+                         MTU discovery) and those whose TTL ends (traceroute) vanish without a word"
+                    ),
+                    format!("ip addr add ADDRESS/{len} dev {name}"),
+                ));
+            }
+        }
+    }
 }
 
 /// The kernel must answer for our VTEP address: the gateway takes only VXLAN packets.

@@ -38,7 +38,7 @@ fn interface(name: &str, ifindex: u32, address: &str) -> InterfaceFacts {
         xsk_tx_checksum: Some(false),
         rx_checksum: Some(true),
         vlan: None,
-        addresses: vec![address.parse().unwrap()],
+        addresses: [address, "fe80::1"].map(|a| a.parse().unwrap()).to_vec(),
     }
 }
 
@@ -187,7 +187,11 @@ const CASES: &[Case] = &[
         &[],
         |h| h.interfaces[0].mtu = 9000,
         Severity::Error,
-        &["a frame of MTU 9000 is 9018 bytes", "room for 1792", "ip link set dev eth0 mtu 1774"],
+        &[
+            "a frame of MTU 9000 is 9018 bytes",
+            "room for 1792",
+            "memory.chunk_size = 4096 and ip link set dev eth0 mtu 3506, or ip link set dev eth0 mtu 1774",
+        ],
     ),
     (
         &[],
@@ -200,6 +204,12 @@ const CASES: &[Case] = &[
         |h| h.interfaces[0].mtu = 3600,
         Severity::Warning,
         &["beyond the 3506"],
+    ),
+    (
+        &[],
+        |h| h.interfaces[1].addresses = vec!["fd00::1".parse().unwrap()],
+        Severity::Warning,
+        &["eth1: has no IPv4 address, so hosts there get no ICMP errors", "mend: ip addr add"],
     ),
     (
         &[],
@@ -217,10 +227,7 @@ const CASES: &[Case] = &[
         &[("[xdp]", "[xdp]\nmulti_buffer = \"off\"")],
         |h| jumbo(h, 9000),
         Severity::Error,
-        &[
-            "packets in several: xdp.multi_buffer is \"off\"",
-            "mend: xdp.multi_buffer = \"auto\", or ip link set dev eth0 mtu",
-        ],
+        &["packets in several: xdp.multi_buffer is \"off\"", "mend: xdp.multi_buffer = \"auto\", or memory.chunk_size"],
     ),
     (
         &[],
