@@ -319,10 +319,12 @@ fn only_a_burst_of_unknown_addresses_makes_the_next_be_looked_ahead_at() {
     let mut memory = Memory::new(FlowCache::new(4096, settings().hasher));
     let mut path = Path::new(&tables, &mut memory, Tick(0));
     let [a, b, c, _] = BLUE_POD;
-    let frames: Vec<_> = (1..=64).map(|n| plain(&Ip::udp(NATIVE, [a, b, c, n], (1, 2), b"payload"))).collect();
-    for unknown in [true, false] {
-        for frame in &frames {
-            let (verdict, _) = decide(&mut path, ACCESS, frame, false);
+    let to = |n| plain(&Ip::udp(NATIVE, [a, b, c, n], (1, 2), b"payload"));
+    let from = |n| from_blue(&Ip::udp([a, b, c, n], NATIVE, (1, 2), b"payload")).frame();
+    let bursts = [(ACCESS, (1..=64).map(to).collect::<Vec<_>>()), (UNDERLAY, (65..=128).map(from).collect())];
+    for ((port, frames), unknown) in bursts.iter().flat_map(|burst| [(burst, true), (burst, false)]) {
+        for frame in frames {
+            let (verdict, _) = decide(&mut path, *port, frame, false);
             assert!(matches!(verdict, Verdict::Send(..)), "{verdict:?}");
         }
         assert_eq!(path.looks_ahead(), unknown);

@@ -200,6 +200,12 @@ fn partial_checksums_are_finished() {
         assert_eq!(g.receive(UNDERLAY, &[&from_blue(&whole).frame_with_checksum()]).only().1, want);
         let as_it_is = from_blue(&partial).frame_with_checksum();
         assert_eq!(g.receive(UNDERLAY, &[&as_it_is]).only().1, want, "outer checksum over the unfinished packet");
+        // what follows the inner packet is summed up, too
+        let mut padded = from_blue(&whole);
+        padded.inner.extend([0xee; 5]);
+        let mut padded = padded.frame_with_checksum();
+        padded[field..field + 2].copy_from_slice(&partial.payload[at..at + 2]);
+        assert_eq!(g.receive(UNDERLAY, &[&padded]).only().1, want, "padding that the outer checksum covers");
 
         let mut plain_partial = make(NATIVE, BLUE_POD, (1000, 2000), b"odd length!");
         let plain_whole = plain_partial.clone();
@@ -207,7 +213,7 @@ fn partial_checksums_are_finished() {
         let outcome = g.receive(ACCESS, &[&plain(&plain_partial)]);
         assert_eq!(outcome.only().1[64..], one_hop_later(&plain_whole)[..]);
         let stats = g.worker.stats();
-        let counts = if left { (0, 5) } else { (5, 0) };
+        let counts = if left { (1, 5) } else { (6, 0) }; // in front of padding it is finished to verify the other
         assert_eq!((stats.partial_checksums, stats.left_checksums), counts);
     }
 }
@@ -482,10 +488,10 @@ fn the_uniform_model_carries_the_code_point_both_ways() {
     ip.tos = 0xb8;
     let outcome = g.receive(ACCESS, &[&plain(&ip)]);
     assert_eq!(outcome.only().1[15], 0xb8, "out");
-    for _ in 0..2 {
+    for tos in (0..=u8::MAX).step_by(4) {
         let mut v = from_blue(&Ip::udp(BLUE_POD, NATIVE, (1, 2), b"x"));
-        v.outer.tos = 0x28;
-        assert_eq!(g.receive(UNDERLAY, &[&v.frame()]).only().1[15], 0x28, "and back in");
+        v.outer.tos = tos;
+        assert_eq!(g.receive(UNDERLAY, &[&v.frame()]).only().1[15], tos, "and back in");
     }
 }
 

@@ -120,7 +120,12 @@ fn all_else_is_dropped_by_name() {
     let reply = arp_reply(BLUE_NODE.1, BLUE_POD, BLUE_ADDRESS);
     let mut stranger = blue_frame(ethernet([0xff; 6], BLUE_NODE.1, ARP, &arp_request(BLUE_POD, BLUE_ADDRESS)));
     stranger.outer.src = [192, 0, 2, 200];
+    let mut unsound =
+        blue_frame(ethernet([0xff; 6], BLUE_NODE.1, ARP, &arp_request(BLUE_POD, BLUE_ADDRESS))).frame_with_checksum();
+    assert_eq!(g.receive(UNDERLAY, &[&unsound]).replied, 1);
+    unsound[41] ^= 1; // of the outer UDP checksum
     let cases = [
+        (R::OuterUdpChecksum, unsound),
         (R::Neighbour, blue_arp([0xff; 6], &arp_request(BLUE_POD, BLUE_POD_2))),
         (R::Neighbour, blue_arp([0xff; 6], &arp_request(BLUE_POD, BLUE_POD))),
         (R::Neighbour, blue_arp(BLUE_MAC, &reply)),

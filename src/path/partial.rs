@@ -163,14 +163,14 @@ impl Path<'_> {
         let Some((at, field)) = outer.checked.clone() else { return Ok(()) };
         let payload = ip_at + usize::from(ip.header_len);
         let ends = ip_at + usize::from(ip.total_len) == at.end;
-        let unread = ends && (payload - at.start).is_multiple_of(2);
-        if !unread && !ip.unfinished.is_none() {
+        if !ends && !ip.unfinished.is_none() {
             if verify_whole(outer, frame).is_ok() {
                 return Ok(());
             }
             self.finish(frame.get_mut(ip_at..).unwrap_or_default(), ip);
         }
-        let (read, rest) = ip.sum().filter(|_| unread).map_or((at.end, Sum::ZERO), |sum| (payload, sum));
+        // Nothing in front of the payload is of an odd length, so that sums can be added.
+        let (read, rest) = ip.sum().filter(|_| ends).map_or((at.end, Sum::ZERO), |sum| (payload, sum));
         let datagram = rest.bytes(frame.get(at.start..read).unwrap_or_default());
         let verdict = verify_outer(pseudo(outer.src, outer.dst, protocol::UDP, at.len() as u16), field, datagram);
         if verdict.is_err() && !ip.unfinished.is_none() { verify_whole(outer, frame) } else { verdict }
@@ -192,4 +192,30 @@ pub(super) fn verify_whole(outer: &Outer, frame: &[u8]) -> Result<(), DropReason
 #[inline]
 pub(super) fn verify_outer(pseudo: Sum, field: [u8; 2], datagram: Sum) -> Result<(), DropReason> {
     if field == pseudo.fold() || datagram.plus(pseudo).is_intact() { Ok(()) } else { Err(DropReason::OuterUdpChecksum) }
+}
+
+#[cfg(test)]
+mod tests {
+    use zerocopy::FromZeros;
+
+    use super::*;
+    use crate::wire::Ipv4;
+
+    #[test]
+    fn a_device_is_left_what_it_finds() {
+        let mut finishers = Finishers::default();
+        [1, 2, 64].into_iter().for_each(|port| finishers.add(PortId(port)));
+        [2, 3, 63, 64].into_iter().for_each(|port| finishers.add_plain(PortId(port)));
+        for (protocol, tunnel, ports) in [
+            (protocol::TCP, false, &[1, 2, 3, 63][..]),
+            (protocol::UDP, false, &[1, 2, 3, 63]),
+            (protocol::TCP, true, &[1, 2]),
+            (protocol::ICMPV6, false, &[1, 2]),
+            (protocol::ICMPV6, true, &[1, 2]),
+        ] {
+            let ip = Ip { protocol, ..Ip::v4(&Ipv4::new_zeroed()) };
+            let finishes = |port: &u8| finishers.finish(&ip, Exit { port: PortId(*port), tunnel });
+            assert_eq!((0..=u8::MAX).filter(finishes).collect::<Vec<_>>(), ports, "{protocol}, {tunnel}");
+        }
+    }
 }

@@ -21,8 +21,7 @@ pub const LEN: usize = size_of::<Advertisement>();
 /// Options (§4.6.1): link-layer address of the source, and of the target.
 const SOURCE: u8 = 1;
 const TARGET: u8 = 2;
-/// Flags of an advertisement (§4.4): from a router, answers a solicitation, replaces what is known.
-const ROUTER: u32 = 1 << 31;
+/// Flags of an advertisement (§4.4): answers a solicitation, replaces what is known. (The highest is a router's.)
 const SOLICITED: u32 = 1 << 30;
 const OVERRIDE: u32 = 1 << 29;
 
@@ -117,7 +116,6 @@ pub fn advertise(asked: &Solicitation, mac: Mac, overriding: bool) -> (Ipv6, Adv
         dst: to.octets(),
     };
     let flags = solicited | if overriding { OVERRIDE } else { 0 };
-    debug_assert!(flags & ROUTER == 0);
     let icmp = Icmpv6 { kind: ADVERTISEMENT, code: 0, checksum: [0; 2], rest: U32::new(flags) };
     let header = Header { icmp, target: asked.target.octets() };
     let mut message = Advertisement { header, kind: TARGET, units: 1, mac };

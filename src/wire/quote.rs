@@ -374,6 +374,17 @@ pub(crate) mod tests {
         }
     }
 
+    #[test]
+    fn what_goes_into_tunnels_is_ip() {
+        let is_ip = |ethertype: u16| {
+            let mut link = [0; 14];
+            link[12..].copy_from_slice(&ethertype.to_be_bytes());
+            let link = Ethernet::ref_from_bytes(&link).unwrap();
+            Inside { vxlan: &Vxlan::new(crate::wire::Vni::new(1).unwrap()), link, packet: &[] }.is_ip()
+        };
+        assert_eq!([eth::IPV4, eth::IPV6, eth::ARP].map(is_ip), [true, true, false]);
+    }
+
     proptest! {
         /// Whatever is behind a sound front, reading it to the end is no more than reading.
         #[test]
