@@ -8,7 +8,6 @@
 
 #include <linux/bpf.h>
 #include <linux/icmpv6.h>
-#include <linux/if_arp.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/ip.h>
@@ -49,6 +48,11 @@ enum steer_reason {
 // RFC 4861 section 4.3: what a neighbour solicitation says it is, and the hop limit no router lets through.
 #define ND_SOLICIT 135
 #define ND_HOP_LIMIT 255
+
+// Ethernet among ARP's hardware types, a request among its operations (RFC 826; numbers: RFC 5494). <linux/if_arp.h> has
+// them, too, but brings headers of the C library, which nobody has for this target.
+#define ARP_ETHERNET 1
+#define ARP_REQUEST 1
 
 // Destinations remembered on each CPU, a power of two: 32 KiB of IPv4, 96 KiB of IPv6.
 #define RECENT 4096
@@ -363,9 +367,9 @@ static __always_inline int is_solicited(const __u8 *mac)
 // Somebody on the link asks for the MAC address of a pod.
 static __always_inline int asks_arp(const struct arp_message *arp, const void *end)
 {
-	return (const void *)(arp + 1) <= end && arp->hardware == bpf_htons(ARPHRD_ETHER) &&
+	return (const void *)(arp + 1) <= end && arp->hardware == bpf_htons(ARP_ETHERNET) &&
 	       arp->protocol == bpf_htons(ETH_P_IP) && arp->hardware_len == ETH_ALEN && arp->protocol_len == 4 &&
-	       arp->operation == bpf_htons(ARPOP_REQUEST) && ours(arp->target);
+	       arp->operation == bpf_htons(ARP_REQUEST) && ours(arp->target);
 }
 
 // The same question in IPv6. What comes from beyond the link has a lower hop limit.
