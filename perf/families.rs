@@ -13,8 +13,6 @@ mod netns;
 use iperf::{DIRECTIONS, tcp};
 use netns::{Net, hosts, run_in};
 
-/// Interleaved, so that what other work takes from the machine it takes from all.
-const ROUNDS: usize = 7;
 const INNER: [(&str, Family); 2] = [("IPv4", Family::V4), ("IPv6", Family::V6)];
 /// Underlays: name, family, whether both ends leave the outer UDP checksum out of IPv6.
 const OUTER: [(&str, Family, bool); 3] =
@@ -98,21 +96,25 @@ fn one_by_one(ns: &Namespace, link: &str) {
     run_in(ns, &["ethtool", "-K", link, "tso", "off", "gso", "off", "gro", "off"]);
 }
 
-/// The one word that may be given.
-fn mtu() -> u16 {
-    let word = std::env::args().skip(1).find(|word| !word.starts_with('-'));
-    let mtu = word.map_or(Ok(Shape::default().mtu), |word| word.parse());
-    mtu.ok().filter(|mtu| (1400..=9216).contains(mtu)).expect("usage: perf/families [MTU], 1400 to 9216")
+/// The words that may be given: MTU and rounds. These are interleaved, so that what other work takes from the machine it
+/// takes from all.
+fn wanted() -> (u16, usize) {
+    const USAGE: &str = "usage: perf/families [MTU [ROUNDS]], 1400 to 9216 and 1 to 999";
+    let mut words = std::env::args().skip(1).filter(|word| !word.starts_with('-'));
+    let mtu = words.next().map_or(Ok(Shape::default().mtu), |word| word.parse());
+    let rounds = words.next().map_or(Ok(7), |word| word.parse());
+    let mtu = mtu.ok().filter(|mtu| (1400..=9216).contains(mtu)).expect(USAGE);
+    (mtu, rounds.ok().filter(|rounds| (1..=999).contains(rounds)).expect(USAGE))
 }
 
 fn main() {
-    let mtu = mtu();
+    let (mtu, rounds) = wanted();
     let nets: Vec<(System, &str, Net)> = SYSTEMS
         .into_iter()
         .flat_map(|system| OUTER.map(|outer| (system, outer.0, running(system, outer, mtu))))
         .collect();
     let mut runs: BTreeMap<Case, Vec<f64>> = BTreeMap::new();
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         for (system, outer, net) in &nets {
             let [blue, _, native] = hosts(&net.t);
             for (journey, direction) in JOURNEYS.into_iter().zip(DIRECTIONS) {
@@ -124,14 +126,14 @@ fn main() {
         }
     }
     runs.values_mut().for_each(|all| all.sort_by(f64::total_cmp));
-    report(mtu, &runs);
+    report(mtu, rounds, &runs);
     let of_ours = nets.into_iter().filter(|(system, ..)| *system == System::Selvedge);
     of_ours.for_each(|(_, _, net)| drop(net.finish()));
 }
 
-fn report(mtu: u16, runs: &BTreeMap<Case, Vec<f64>>) {
+fn report(mtu: u16, rounds: usize, runs: &BTreeMap<Case, Vec<f64>>) {
     println!(
-        "TCP, MTU {mtu}, {ROUNDS} interleaved rounds of a second: median (least to most), Mb/s; of IPv4 over IPv4"
+        "TCP, MTU {mtu}, {rounds} interleaved rounds of a second: median (least to most), Mb/s; of IPv4 over IPv4"
     );
     for journey in JOURNEYS {
         for (outer, _, _) in OUTER {
@@ -139,9 +141,9 @@ fn report(mtu: u16, runs: &BTreeMap<Case, Vec<f64>>) {
                 let line = SYSTEMS.map(|system| {
                     let (all, reference) =
                         (&runs[&(journey, inner, outer, system)], &runs[&(journey, "IPv4", "IPv4", system)]);
-                    let median = all[ROUNDS / 2];
-                    let (least, most) = (all[0], all[ROUNDS - 1]);
-                    format!("{system:?} {median:.0} ({least:.0} to {most:.0}), {:.2}", median / reference[ROUNDS / 2])
+                    let median = all[rounds / 2];
+                    let (least, most) = (all[0], all[rounds - 1]);
+                    format!("{system:?} {median:.0} ({least:.0} to {most:.0}), {:.2}", median / reference[rounds / 2])
                 });
                 println!("{journey}, {inner} over {outer}: {}", line.join("; "));
             }
