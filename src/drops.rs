@@ -83,7 +83,7 @@ reasons! {
     InnerSourceMac = "inner_source_mac",
     /// The inner destination MAC is not the overlay's VTEP MAC.
     InnerDestinationMac = "inner_destination_mac",
-    /// The inner frame has a VLAN tag (RFC 7348 §6.1) that is no mere priority tag.
+    /// The inner frame has a VLAN tag (RFC 7348 §6.1) that is neither the overlay's `inner_vlan` nor a mere priority tag.
     InnerVlan = "inner_vlan",
     /// The inner frame carries neither IPv4 nor IPv6 nor anything the gateway answers.
     InnerNotIp = "inner_not_ip",

@@ -438,6 +438,37 @@ fn a_priority_tag_is_taken_off() {
     assert_eq!(g.receive(UNDERLAY, &[&v.frame()]).only().1, ethernet(HOST, PORT_MACS[1], 0x0800, &one_hop_later(&ip)));
 }
 
+/// Row 8: "unless configured".
+#[test]
+fn the_tag_of_an_overlays_vlan_is_taken_off_and_no_other() {
+    let mut all = overlays();
+    all[0].inner_vlan = 0x105;
+    let mut tables = selvedge::tables::TablesWriter::new(all, ports());
+    fill(&mut tables);
+    let mut g = Gateway::with(tables, rings());
+    let tagged = |to, control: [u8; 2]| {
+        let ip = Ip::udp(BLUE_POD, to, (1, 2), b"x");
+        let mut v = from_blue(&ip);
+        v.inner.splice(12..12, [0x81, 0, control[0], control[1]]).for_each(drop);
+        (ip, v.frame())
+    };
+    for priority in [0x01, 0xf1] {
+        let (ip, frame) = tagged(NATIVE, [priority, 5]);
+        let outcome = g.receive(UNDERLAY, &[&frame]);
+        assert_eq!(outcome.only().1, ethernet(HOST, PORT_MACS[1], 0x0800, &one_hop_later(&ip)));
+    }
+    let (ip, frame) = tagged(GREEN_POD, [1, 5]);
+    let outcome = g.receive(UNDERLAY, &[&frame]);
+    let inner = apart(outcome.only().1).3;
+    assert_eq!(inner, ethernet(GREEN_NODE.1, GREEN_MAC, 0x0800, &one_hop_later(&ip)), "what is sent has no tag");
+    let (_, priority) = tagged(NATIVE, [0xe0, 0]);
+    assert_eq!(g.receive(UNDERLAY, &[&priority]).journeys, [0, 1, 0, 0]);
+    for other in [[0, 5], [1, 4], [5, 5], [0x0f, 0xff]] {
+        let (_, frame) = tagged(NATIVE, other);
+        assert_eq!(g.receive(UNDERLAY, &[&frame]).reason(), selvedge::drops::DropReason::InnerVlan, "{other:?}");
+    }
+}
+
 #[test]
 fn nobody_on_the_access_side_speaks_as_a_pod_or_as_the_gateway() {
     let mut g = Gateway::new();

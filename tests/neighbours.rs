@@ -99,6 +99,28 @@ fn who_asks_behind_a_priority_tag_is_answered_as_without() {
     }
 }
 
+/// Nor does the tag of the overlay's VLAN change anything: the answer has none.
+#[test]
+fn who_asks_in_the_overlays_vlan_is_answered_as_without() {
+    let mut all = overlays();
+    all[0].inner_vlan = 5;
+    let mut tables = selvedge::tables::TablesWriter::new(all, ports());
+    fill(&mut tables);
+    let mut g = Gateway::with(tables, rings());
+    let frame = ethernet([0xff; 6], BLUE_NODE.1, ARP, &arp_request(BLUE_POD, BLUE_ADDRESS));
+    let plain = g.receive(UNDERLAY, &[&blue_frame(frame.clone()).frame()]);
+    for (vid, answered) in [(5, true), (6, false)] {
+        let mut tagged = frame.clone();
+        tagged.splice(12..12, [0x81, 0, 0xe0, vid]).for_each(drop);
+        let outcome = g.receive(UNDERLAY, &[&blue_frame(tagged).frame()]);
+        if answered {
+            assert_eq!((outcome.only(), outcome.replied), (plain.only(), 1));
+        } else {
+            assert_eq!(outcome.reason(), R::InnerVlan);
+        }
+    }
+}
+
 #[test]
 fn all_else_is_dropped_by_name() {
     let mut g = gateway_6();
@@ -148,12 +170,25 @@ fn all_else_is_dropped_by_name() {
     }
 }
 
-/// What somebody sends to a pod across routers is no business of the gateway's, whatever its type.
+/// What somebody sends to a pod across routers is no business of the gateway's, unless routers say it (RFC 4861 §6.1.2, §8.1):
+/// they have no word across routers.
 #[test]
-fn discovery_between_pods_is_forwarded_like_anything() {
+fn discovery_between_pods_is_forwarded_like_anything_but_for_what_routers_say() {
     let mut g = gateway_6();
-    let ip = Ip6::icmp(BLUE_POD_6, RED_POD_6, 135, &[0; 20]);
-    assert_eq!(g.receive(UNDERLAY, &[&from_blue_6(&ip).frame()]).journeys[2], 1);
+    for (kind, forwarded) in [(133, true), (134, false), (135, true), (136, true), (137, false)] {
+        for hop_limit in [64, 255] {
+            let ip = Ip6 { hop_limit, ..Ip6::icmp(BLUE_POD_6, RED_POD_6, kind, &[0; 20]) };
+            let outcome = g.receive(UNDERLAY, &[&from_blue_6(&ip).frame()]);
+            if forwarded {
+                assert_eq!(outcome.journeys[2], 1, "{kind}");
+            } else {
+                assert_eq!(outcome.reason(), R::Neighbour, "{kind}");
+            }
+        }
+    }
+    // data that look like it are not
+    let piece = Ip6::new(BLUE_POD_6, RED_POD_6, 58, vec![134; 32]).behind(44, &[58, 0, 0, 0xb8, 0, 0, 0, 7]);
+    assert_eq!(g.receive(UNDERLAY, &[&from_blue_6(&piece).frame()]).journeys[2], 1);
 }
 
 #[test]

@@ -326,6 +326,7 @@ fn a_new_peer_behind_a_known_router_is_ready_in_the_first_version() {
         source_check: true,
         fit: Fit::default(),
         gbp: false,
+        inner_vlan: 0,
         zero_checksum: false,
     };
     let route = |n: u8, vtep: IpAddr| Route {

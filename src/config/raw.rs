@@ -81,6 +81,7 @@ pub(super) struct RawOverlay {
     pub(super) source_check: Option<At<bool>>,
     pub(super) fit: Option<Fit>,
     pub(super) gbp: Option<At<bool>>,
+    pub(super) inner_vlan: Option<At<u16>>,
     pub(super) zero_checksum: Field<bool>,
     /// What may be reached from there.
     pub(super) imports: RawImports,
@@ -273,6 +274,7 @@ fn overlay(s: &mut Section<'_, '_>) -> RawOverlay {
         source_check: s.or("source_check", true, kinds::boolean),
         fit: fit(s),
         gbp: s.or("gbp", false, kinds::boolean),
+        inner_vlan: s.or("inner_vlan", 0, kinds::integer("a VLAN", 1..=4094u16)),
         zero_checksum: s.optional("zero_checksum", kinds::boolean),
         imports: imports(s),
     }

@@ -82,7 +82,7 @@ fn known_keys() -> BTreeMap<&'static str, Vec<&'static str>> {
 #[test]
 fn every_key_is_documented_in_the_sample() {
     let known = known_keys();
-    assert_eq!(known.values().map(Vec::len).sum::<usize>(), 11 + 1 + 6 + 7 + 5 + 2 + 5 + 14 + 5 + 3 + 1 + 10 + 8 + 5);
+    assert_eq!(known.values().map(Vec::len).sum::<usize>(), 11 + 1 + 6 + 7 + 5 + 2 + 5 + 15 + 5 + 3 + 1 + 10 + 8 + 5);
     let mut documented: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut section = "";
     for line in GATEWAY.lines().chain(SOURCES.lines()) {
@@ -112,7 +112,7 @@ fn what_the_sample_shows_as_defaults_are_the_defaults() {
         let key = line.strip_prefix("# ").and_then(|l| l.split_once(" = ")).map(|(k, _)| k);
         match key {
             // No one value is the default of these.
-            Some("count" | "cores" | "queues" | "mtu") | None => shown.push_str(line),
+            Some("count" | "cores" | "queues" | "mtu" | "inner_vlan") | None => shown.push_str(line),
             // Only an overlay over IPv6 has it, and the sample's is not.
             Some("zero_checksum") => shown.push_str(line),
             Some(_) => shown.push_str(&line[2..]),
@@ -147,7 +147,12 @@ fn defaults_are_those_of_an_empty_table() {
             busy_poll_us: 0
         }
     );
-    assert!(c.overlays[0].source_check && !c.overlays[0].gbp && c.overlays[0].dscp == Dscp::Pipe(0));
+    assert!(
+        c.overlays[0].source_check
+            && !c.overlays[0].gbp
+            && c.overlays[0].inner_vlan == 0
+            && c.overlays[0].dscp == Dscp::Pipe(0)
+    );
 }
 
 /// The valid file that the table below spoils: `(find, replace, what must be said)`.
@@ -280,6 +285,7 @@ const SPOILED: &[(&str, &str, &[&str])] = &[
     ("vni = 200", "vni = 200\nmss_clamp = 1400", &["`1400` is not `true` or `false`"]),
     ("vni = 200", "vni = 200\nfragment = \"no\"", &["`\"no\"` is not `true` or `false`"]),
     ("vni = 200", "vni = 200\ngbp = 1", &["`1` is not `true` or `false`"]),
+    ("vni = 200", "vni = 200\ninner_vlan = 4095", &["`4095` is not a VLAN (an integer from 1 to 4094)"]),
     ("vni = 200", "vni = 200\nsource_check = 1", &["`1` is not `true` or `false`"]),
     ("vni = 200", "vni = 200\nvni = 300", &["duplicate key"]),
     ("local = \"192.0.2.1\"", "local = \"0.0.0.0\"", &["a unicast address"]),

@@ -67,6 +67,7 @@ fn overlay(raw: RawOverlay) -> Option<Overlay> {
         source_check: raw.source_check?.value,
         fit: raw.fit?,
         gbp: raw.gbp?.value,
+        inner_vlan: raw.inner_vlan?.value,
         zero_checksum: raw.zero_checksum.settled()?.unwrap_or(false),
     })
 }

@@ -363,6 +363,7 @@ mod tests {
             source_check: true,
             fit: crate::tables::Fit::default(),
             gbp: false,
+            inner_vlan: 0,
             zero_checksum: false,
         }
     }

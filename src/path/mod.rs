@@ -290,9 +290,13 @@ impl Path<'_> {
             return Err(DropReason::VxlanExtension);
         }
         let frame = pkt.bytes().get(outer.inner.clone()).unwrap_or_default();
-        let inner = parse::inner(frame);
-        let asks = |inner: &Inner| self.is_discovery(&inner.ip, frame.get(inner.ip_at.into()..).unwrap_or_default());
-        if parse::is_inner_arp(frame) || inner.as_ref().is_ok_and(asks) {
+        let vlan = self.tables.overlay(overlay).map_or(0, |overlay| overlay.inner_vlan);
+        let inner = parse::inner(frame, vlan);
+        let asks = |inner: &Inner| {
+            let packet = frame.get(inner.ip_at.into()..).unwrap_or_default();
+            self.is_discovery(&inner.ip, packet) || neighbour::is_routers(&inner.ip, packet)
+        };
+        if parse::is_inner_arp(frame, vlan) || inner.as_ref().is_ok_and(asks) {
             return self.asked_inside(overlay, &outer, pkt);
         }
         let (peer, mut inner) = self.admit(overlay, &outer, inner)?;

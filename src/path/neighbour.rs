@@ -17,6 +17,18 @@ use crate::wire::ipv4::protocol;
 use crate::wire::nd::{self, Advertisement, Solicitation};
 use crate::wire::{Ethernet, Ipv6, Mac, Packet, eth, ipv6};
 
+/// The type of an ICMPv6 message.
+fn message(ip: &Ip, packet: &[u8]) -> Option<u8> {
+    let is_one = ip.protocol == protocol::ICMPV6 && ip.dst.is_ipv6() && !ip.later;
+    packet.get(usize::from(ip.header_len)).copied().filter(|_| is_one)
+}
+
+/// Is the packet what routers say to their own link, and from link-local addresses alone (RFC 4861 §6.1.2, §8.1)? Inside an
+/// overlay the gateway is the only router.
+pub(super) fn is_routers(ip: &Ip, packet: &[u8]) -> bool {
+    message(ip, packet).is_some_and(|kind| matches!(kind, nd::ROUTER | nd::REDIRECT))
+}
+
 /// Who asks, and for what.
 struct Asked {
     target: IpAddr,
@@ -68,9 +80,7 @@ impl Path<'_> {
     /// Is the packet neighbour discovery for this link? Messages that somebody sends across routers are forwarded like any
     /// other.
     pub(super) fn is_discovery(&self, ip: &Ip, packet: &[u8]) -> bool {
-        ip.protocol == protocol::ICMPV6
-            && ip.dst.is_ipv6()
-            && packet.get(usize::from(ip.header_len)).is_some_and(|kind| nd::is_discovery(*kind))
+        message(ip, packet).is_some_and(nd::is_discovery)
             && (!is_forwardable(ip.dst) || self.tables.lookup(Domain(0), ip.dst) == Some(Action::Local))
     }
 
@@ -78,10 +88,7 @@ impl Path<'_> {
     /// (RFC 4861 §7.3.1)? The pod would not take such a question from beyond its link.
     pub(super) fn is_probe(&self, port: PortId, ip: &Ip, packet: &[u8]) -> bool {
         ip.ttl == nd::HOP_LIMIT
-            && ip.protocol == protocol::ICMPV6
-            && !ip.later
-            && ip.dst.is_ipv6()
-            && packet.get(usize::from(ip.header_len)) == Some(&nd::SOLICITATION)
+            && message(ip, packet) == Some(nd::SOLICITATION)
             && self.tables.port(port).is_some_and(|port| port.proxy)
     }
 
@@ -96,7 +103,7 @@ impl Path<'_> {
         let peer = self.peer(id, outer)?;
         let overlay = self.tables.overlay(id).ok_or(DropReason::UnknownVni)?;
         let frame = pkt.bytes().get(outer.inner.clone()).unwrap_or_default();
-        let (link, payload) = parse::link(frame)?;
+        let (link, payload) = parse::link(frame, overlay.inner_vlan)?;
         let asker = link.src;
         if !asker.is_station() || asker == overlay.mac {
             return Err(DropReason::InnerSourceMac);

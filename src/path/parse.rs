@@ -90,7 +90,7 @@ fn outer_v6(packet: &[u8]) -> Result<Ip, DropReason> {
 pub(super) struct Inner {
     pub dst: Mac,
     pub src: Mac,
-    /// Bytes in front of the IP packet: 14, or 18 with a priority tag.
+    /// Bytes in front of the IP packet: 14, or 18 with a tag.
     pub ip_at: u8,
     pub ip: Ip,
 }
@@ -180,32 +180,32 @@ pub(super) fn is_arp(frame: &[u8]) -> bool {
     Ethernet::ref_from_prefix(frame).is_ok_and(|(link, _)| link.ethertype.get() == eth::ARP)
 }
 
-/// The header of an inner Ethernet frame and what it holds; a priority tag is none of either.
-pub(super) fn link(frame: &[u8]) -> Result<(Ethernet, &[u8]), DropReason> {
+/// The header of an inner Ethernet frame and what it holds. A priority tag, or one of this VLAN, is none of either.
+pub(super) fn link(frame: &[u8], vlan: u16) -> Result<(Ethernet, &[u8]), DropReason> {
     let (link, rest) = Ethernet::read_from_prefix(frame).map_err(|_| DropReason::InnerShort)?;
     if link.ethertype.get() != eth::VLAN {
         return Ok((link, rest));
     }
-    let (ethertype, payload) = untagged(rest)?;
+    let (ethertype, payload) = untagged(rest, vlan)?;
     Ok((Ethernet { ethertype: ethertype.into(), ..link }, payload))
 }
 
-/// Does an inner frame hold ARP?
+/// Does an inner frame hold ARP, behind a tag of this VLAN or none?
 #[inline]
-pub(super) fn is_inner_arp(frame: &[u8]) -> bool {
-    let behind_tag = |rest| untagged(rest).is_ok_and(|(ethertype, _)| ethertype == eth::ARP);
+pub(super) fn is_inner_arp(frame: &[u8], vlan: u16) -> bool {
+    let behind_tag = |rest| untagged(rest, vlan).is_ok_and(|(ethertype, _)| ethertype == eth::ARP);
     Ethernet::ref_from_prefix(frame).is_ok_and(|(link, rest)| match link.ethertype.get() {
         eth::VLAN => behind_tag(rest),
         ethertype => ethertype == eth::ARP,
     })
 }
 
-/// Reads an inner Ethernet frame and the IP header in it.
+/// Reads an inner Ethernet frame, without a tag or with one of this VLAN, and the IP header in it.
 #[inline]
-pub(super) fn inner(frame: &[u8]) -> Result<Inner, DropReason> {
+pub(super) fn inner(frame: &[u8], vlan: u16) -> Result<Inner, DropReason> {
     let (link, rest) = Ethernet::ref_from_prefix(frame).map_err(|_| DropReason::InnerShort)?;
     let (ethertype, packet) = match link.ethertype.get() {
-        eth::VLAN => untagged(rest)?,
+        eth::VLAN => untagged(rest, vlan)?,
         other => (other, rest),
     };
     let ip = match ethertype {
@@ -221,16 +221,17 @@ pub(super) fn inner(frame: &[u8]) -> Result<Inner, DropReason> {
     Ok(Inner { dst: link.dst, src: link.src, ip_at, ip })
 }
 
-/// What lies behind a priority tag, which names no VLAN (IEEE 802.1Q: VID 0). RFC 7348 §6.1: frames of a VLAN are
-/// dropped unless configured.
+/// What lies behind a priority tag, which names no VLAN (IEEE 802.1Q: VID 0), or behind one of this VLAN. RFC 7348 §6.1:
+/// frames of a VLAN are dropped unless configured.
 #[cold]
-fn untagged(rest: &[u8]) -> Result<(u16, &[u8]), DropReason> {
+fn untagged(rest: &[u8], vlan: u16) -> Result<(u16, &[u8]), DropReason> {
     let (tag, packet) = rest.split_first_chunk::<4>().ok_or(DropReason::InnerShort)?;
     let [control_high, control_low, type_high, type_low] = *tag;
-    match u16::from_be_bytes([control_high, control_low]) & 0x0fff {
-        0 => Ok((u16::from_be_bytes([type_high, type_low]), packet)),
-        _ => Err(DropReason::InnerVlan),
+    let id = u16::from_be_bytes([control_high, control_low]) & 0x0fff;
+    if id != 0 && id != vlan {
+        return Err(DropReason::InnerVlan);
     }
+    Ok((u16::from_be_bytes([type_high, type_low]), packet))
 }
 
 /// Reads a plain frame: its source MAC and the IP header in it.

@@ -87,6 +87,7 @@ mod tests {
             dscp: Dscp::Pipe(0),
             source_check: true,
             gbp: false,
+            inner_vlan: 0,
             zero_checksum: false,
         }
     }

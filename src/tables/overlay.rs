@@ -49,6 +49,9 @@ pub struct Overlay {
     pub source_check: bool,
     /// Group policies (draft-smith-vxlan-group-policy) are taken, and carried between overlays that both have them.
     pub gbp: bool,
+    /// Inner frames with a tag of this VLAN (1 to 4094) are taken as if they had none (RFC 7348 §6.1); 0 for no VLAN. What is
+    /// sent has no tag.
+    pub inner_vlan: u16,
     /// Over IPv6, send no outer UDP checksum, and take packets without one (RFC 6935, 6936), unless a peer is said to
     /// be otherwise. Over IPv4 none is sent, and none is asked for, in any case (RFC 7348 §5).
     pub zero_checksum: bool,

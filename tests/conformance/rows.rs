@@ -67,7 +67,7 @@ pub(crate) const ROWS: [Row; 23] = [
     row(5, "udp_checksum_over_ipv4", "UDP checksum over IPv4: 0 sent, 0 accepted, wrong dropped", "RFC 7348 §5", USUAL),
     row(6, "udp_checksum_over_ipv6", "UDP checksum over IPv6: 0 only where allowed", "RFC 6935, 6936", BOTH),
     row(7, "no_outer_fragments", "VXLAN packets are never fragmented nor reassembled", "RFC 7348 §4.3", USUAL),
-    row(8, "inner_vlan", "inner VLAN tag dropped, priority tag accepted", "RFC 7348 §6.1", USUAL),
+    row(8, "inner_vlan", "inner VLAN tag dropped unless configured, priority tag accepted", "RFC 7348 §6.1", BOTH),
     row(9, "unknown_vni", "unknown VNIs dropped in silence, VNIs isolated", "RFC 7348", USUAL),
     row(10, "lengths", "lengths that lie dropped, padding trimmed", "RFC 768, 791", USUAL),
     row(11, "outer_source", "outer martians and strangers dropped before further parsing", "–", USUAL),

@@ -84,7 +84,7 @@ fn start(setting: Setting, outer: char) -> Net {
     if setting == Setting::Altered {
         net.edit(
             "vni = 1\nudp_port = 8472",
-            "vni = 0\nudp_port = 14789\ndscp = \"uniform\"\ngbp = true\nfragment = true",
+            "vni = 0\nudp_port = 14789\ndscp = \"uniform\"\ngbp = true\ninner_vlan = 5\nfragment = true",
         );
         // 4789 is what is not said
         net.edit("vni = 7\nudp_port = 4789", "vni = 16777215\ndscp = 46\ngbp = true\nfragment = true\nmtu = 1300");

@@ -20,20 +20,33 @@ from network import (
 from rows import row
 
 
-@row(8)
+@row(8, "usual", "altered")
 def vlan_tags(b, p):
+    """Usual: no VLAN. Altered: VLAN 5 of blue."""
     ip = p.udp()
     tagged = lambda *tags: p.vxlan(stack(p, tags, ip))
-    b.drop("a VLAN", [tagged(dict(vlan=n)) for n in (1, 5, 4095)], "inner_vlan")
+    b.drop("a VLAN", [tagged(dict(vlan=n)) for n in (1, 4, 6, 1029, 4095)], "inner_vlan")
     b.drop("a VLAN in a VLAN", tagged(dict(type=0x88A8, vlan=5), dict(vlan=7)), "inner_vlan")
+    b.drop("a VLAN twice", tagged(dict(vlan=5), dict(vlan=5)), "inner_vlan")
+    fives = [tagged(dict(vlan=5, prio=n)) for n in (0, 7)]
+    if b.setting == "altered":
+        b.case("its VLAN's tag is taken off", fives, {DECAP: 2}, {"native": [delivered(ip)] * 2})
+        across = p.udp(dst=GREEN.pod[p.inner])
+        onward = p.vxlan(stack(p, [dict(vlan=5)], across))
+        b.case("what is sent on has no tag", onward, {TRANSIT: 1}, {"green1": 1},
+               judge=lambda got: p.wrapped(got["green1"][0], routed(across), GREEN, zero=b.zero(p), tos=b.tos(GREEN)))
+        greens = stack(p, [dict(vlan=5)], p.udp(src=GREEN.pod[p.inner]), GREEN)
+        b.drop("another overlay's VLAN", p.vxlan(greens, cluster=GREEN), "inner_vlan", place="green1")
+    else:
+        b.drop("VLAN 5", fives, "inner_vlan")
     b.drop("a VLAN behind a priority tag", tagged(dict(vlan=0, prio=3), dict(vlan=7)), "inner_vlan")
     priority = [tagged(dict(vlan=0, prio=n)) for n in range(8)]
     b.case("a priority tag is taken off", priority, {DECAP: 8}, {"native": [delivered(ip)] * 8})
 
 
-def stack(p, tags, ip):
+def stack(p, tags, ip, cluster=BLUE):
     """An inner frame with these tags, the outermost first; `type` is the tag protocol."""
-    frame = Ether(src=BLUE.vtep_mac, dst=BLUE.gw_mac, type=tags[0].get("type", 0x8100))
+    frame = Ether(src=cluster.vtep_mac, dst=cluster.gw_mac, type=tags[0].get("type", 0x8100))
     for n, tag in enumerate(tags):
         inner_type = 0x8100 if n + 1 < len(tags) else 0x0800 if p.inner == 4 else 0x86DD
         frame = frame / Dot1Q(vlan=tag["vlan"], prio=tag.get("prio", 0), type=inner_type)

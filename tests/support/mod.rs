@@ -122,6 +122,7 @@ pub fn overlay(name: &str, vni: u32, udp_port: u16, local: [u8; 4], mac: [u8; 6]
         source_check: true,
         fit: Fit::default(),
         gbp: false,
+        inner_vlan: 0,
         zero_checksum: false,
     }
 }

@@ -25,6 +25,7 @@ fn overlay(name: &str, n: u8) -> Overlay {
         dscp: crate::tables::Dscp::Pipe(0),
         source_check: true,
         gbp: false,
+        inner_vlan: 0,
         zero_checksum: false,
     }
 }

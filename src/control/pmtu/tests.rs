@@ -34,6 +34,7 @@ fn overlay(vni: u32, local: IpAddr) -> Overlay {
         source_check: true,
         fit: Fit::default(),
         gbp: false,
+        inner_vlan: 0,
         zero_checksum: false,
     }
 }

@@ -94,6 +94,7 @@ mod tests {
             dscp: crate::tables::Dscp::Pipe(0),
             source_check: true,
             gbp: false,
+            inner_vlan: 0,
             zero_checksum: false,
         }
     }
