@@ -105,10 +105,15 @@ fn partial_seeds() -> Vec<(PortId, Vec<u8>)> {
     old.unfinish(16);
     seeds.extend([&syn, &old].map(|ip| (ACCESS, plain(ip))));
     for (make, field) in [(Ip6::udp as fn(_, _, _, &_) -> Ip6, 6), (Ip6::tcp, 16)] {
-        let mut partial = make(NATIVE_6, RED_POD_6, (1, 2), b"payload");
-        partial.unfinish(field);
-        seeds.push((ACCESS, plain_6(&partial)));
-        let whole = make(RED_POD_6, NATIVE_6, (1, 2), b"payload");
+        for (to, data) in [(RED_POD_6, &b"payload"[..]), (BLUE_POD_6, &[7; 1300])] {
+            let mut partial = make(NATIVE_6, to, (1, 2), data);
+            partial.unfinish(field);
+            seeds.push((ACCESS, plain_6(&partial)));
+            partial = make(BLUE_POD_6, RED_POD_6, (1, 2), data);
+            partial.unfinish(field);
+            seeds.push((UNDERLAY, from_blue_6(&partial).frame()));
+        }
+        let whole = make(RED_POD_6, NATIVE_6, (1, 2), &[7; 1301]);
         let mut partial = whole.clone();
         partial.unfinish(field);
         let mut frame = on_underlay(&red_outer(&red_inner(0x86dd, &whole.bytes())));
@@ -176,8 +181,25 @@ fn seeds_6() -> Vec<(PortId, Vec<u8>)> {
     let red = |ethertype, packet: &[u8]| (UNDERLAY, on_underlay(&red_outer(&red_inner(ethertype, packet))));
     let over_six = inside(RED_POD_6, RED_ADDRESS_6, NATIVE_6).map(|ip| red(0x86dd, &ip.bytes()));
     let four_over_six = red(0x0800, &Ip::tcp(RED_POD, BLUE_POD, (1, 2), b"payload").bytes());
+    let mut plainest = vec![
+        (ACCESS, plain(&Ip::tcp(NATIVE, RED_POD, (1, 2), b"payload"))),
+        (ACCESS, plain_6(&Ip6::tcp(NATIVE_6, BLUE_POD_6, (1, 2), b"payload"))),
+        (UNDERLAY, from_blue(&Ip::udp(BLUE_POD, RED_POD, (1, 2), b"payload")).frame()),
+        (UNDERLAY, from_blue_6(&Ip6::udp(BLUE_POD_6, NATIVE_6, (1, 2), b"payload")).frame()),
+        red(0x0800, &Ip::udp(RED_POD, NATIVE, (1, 2), &[7; 1200]).bytes()),
+        red(0x86dd, &Ip6::udp(RED_POD_6, BLUE_POD_6, (1, 2), b"payload").bytes()),
+    ];
+    // without the outer checksum that was agreed upon, or was not
+    let mut unchecked = plainest[5].1.clone();
+    unchecked[14 + 40 + 6..][..2].fill(0);
+    plainest.push((UNDERLAY, unchecked));
     let arp = blue_frame(ethernet([0xff; 6], BLUE_NODE.1, 0x0806, &arp_request(BLUE_POD, BLUE_ADDRESS)));
-    let all = plain_ones.into_iter().chain(over_four).chain(over_six).chain([four_over_six, (UNDERLAY, arp.frame())]);
+    let all = plain_ones
+        .into_iter()
+        .chain(plainest)
+        .chain(over_four)
+        .chain(over_six)
+        .chain([four_over_six, (UNDERLAY, arp.frame())]);
     all.collect()
 }
 
@@ -422,6 +444,52 @@ fn the_fast_path_decides_as_the_careful_one() {
     let left = quick_left.left_checksums;
     assert!(left > packets / 50 && quick_left.partial_checksums > packets / 1000, "{left} left");
     assert!(quick.mss_clamped > packets / 1000, "{}", quick.mss_clamped);
+}
+
+/// What the path makes of the first `cut` bytes of a frame that goes on elsewhere, if they are enough for it.
+fn decide_front(path: &mut Path<'_>, port: PortId, frame: &[u8], cut: usize) -> Option<Outcome> {
+    let (mut chunk, mut span) = laid(frame);
+    let (front, _) = chunk.split_at_mut(256 + cut);
+    let mut packet = Packet::front(front, &mut span);
+    let verdict = if port == ACCESS { path.outbound_front(&mut packet) } else { path.inbound_front(&mut packet) }?;
+    let (head, end) = (usize::from(span.head), usize::from(span.head + span.len));
+    let left = if matches!(verdict, Verdict::Drop(_)) { Vec::new() } else { chunk[head..end].to_vec() };
+    Some((verdict, left))
+}
+
+#[test]
+fn what_is_decided_about_a_front_is_what_the_careful_path_decides_about_all_of_it() {
+    let packets = number("SELVEDGE_FUZZ_PACKETS", if cfg!(debug_assertions) { 300_000 } else { 5_000_000 });
+    let seed = number("SELVEDGE_FUZZ_SEED", 0x5e1f_ed6e);
+    // with and without agreement that outer checksums may be left out
+    let tables = [false, true].map(|zero| fitted_tables(zero, true, Fit::default()).publish());
+    let long: Vec<_> = seeds().into_iter().filter(|(_, frame)| frame.len() > 400).collect();
+    let memory = || Memory::new(FlowCache::new(4096, settings().hasher));
+    let (mut fronts, mut careful, mut dice) = (memory(), memory(), Dice(seed));
+    fronts.finishers.add(UNDERLAY);
+    careful.finishers.add(UNDERLAY);
+    let (mut frame, mut enough) = (Vec::new(), [0u64; 2]);
+    for n in 0..packets {
+        let (port, good) = &long[dice.below(long.len())];
+        frame.clone_from(good);
+        if n % 4 != 0 {
+            mutate(&mut frame, &mut dice);
+        }
+        let cut = 128 + dice.below(200);
+        if frame.len() <= cut {
+            continue;
+        }
+        let (now, tables) = (Tick(n * 10_000_000_000), &tables[n as usize % 2]);
+        let mut path = Path::new(tables, &mut fronts, now);
+        let Some(one) = decide_front(&mut path, *port, &frame, cut) else { continue };
+        let one = finished(&path, one);
+        let mut path = Path::new(tables, &mut careful, now);
+        let other = decide(&mut path, *port, &frame, true);
+        assert_eq!(one, finished(&path, other), "packet {n} of seed {seed}, {cut} bytes: {frame:02x?}");
+        let six = frame[12] == 0x86 || frame[62] == 0x86;
+        enough[usize::from(six)] += u64::from(matches!(one.0, Verdict::Send(..)));
+    }
+    assert!(enough.iter().all(|n| *n > packets / 50), "of IPv4 and IPv6: {enough:?} of {packets}");
 }
 
 /// Something happens to what the seeds are about: prefixes longer and shorter than those of [`shared_tables`], which stay.

@@ -228,7 +228,7 @@ impl Path<'_> {
 }
 
 #[inline(always)]
-fn sends(left: bool, port: PortId, journey: Journey) -> Verdict {
+pub(super) fn sends(left: bool, port: PortId, journey: Journey) -> Verdict {
     if left { Verdict::SendUnfinished(port, journey) } else { Verdict::Send(port, journey) }
 }
 

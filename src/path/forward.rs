@@ -175,15 +175,15 @@ pub(super) fn age(pkt: &mut Packet<'_>) {
 /// What is known of a packet that is to be sent: what its link header says of it, and what its outer headers do.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Payload {
-    ethertype: U16,
-    tos: u8,
-    flow: Flow,
+    pub ethertype: U16,
+    pub tos: u8,
+    pub flow: Flow,
     /// The station it is for, if not the one that the headers are for.
-    to: Option<Mac>,
+    pub to: Option<Mac>,
     /// The group that its sender belongs to.
-    policy: Option<Policy>,
+    pub policy: Option<Policy>,
     /// Where in the packet begins what it is known to sum up to, and that sum.
-    known: Option<(usize, Sum)>,
+    pub known: Option<(usize, Sum)>,
 }
 
 impl Payload {
@@ -242,14 +242,18 @@ pub(super) fn push_outer(peer: &Peer, payload: Payload, pkt: &mut Packet<'_>) ->
 fn push_v4(header: &OuterV4, payload: Payload, tos: u8, pkt: &mut Packet<'_>) -> Result<(), DropReason> {
     let len = pkt.len() as u16;
     let room = pkt.prepend::<LEN_V4>().map_err(|_| DropReason::NoHeadroom)?;
-    let room: &mut OuterV4 = zerocopy::transmute_mut!(room);
-    *room = *header;
-    room.stamp(len, payload.flow.port(), tos);
-    (room.vxlan, room.inner) = (payload.vxlan(room.vxlan), payload.link(room.inner));
+    fill_v4(zerocopy::transmute_mut!(room), header, payload, tos, len);
     Ok(())
 }
 
-/// RFC 6935 §5, RFC 6936 §4: over IPv6 the checksum is left out only where both ends are known to agree.
+/// Writes a header in front of a packet of `len` bytes.
+#[inline]
+pub(super) fn fill_v4(room: &mut OuterV4, header: &OuterV4, payload: Payload, tos: u8, len: u16) {
+    *room = *header;
+    room.stamp(len, payload.flow.port(), tos);
+    (room.vxlan, room.inner) = (payload.vxlan(room.vxlan), payload.link(room.inner));
+}
+
 fn push_v6(
     header: &OuterV6,
     payload: Payload,
@@ -257,14 +261,29 @@ fn push_v6(
     zero_checksum: bool,
     pkt: &mut Packet<'_>,
 ) -> Result<(), DropReason> {
+    let header = fill_v6(header, payload, tos, zero_checksum, (pkt.bytes(), pkt.len() as u16));
+    put::<LEN_V6>(header.as_bytes(), pkt)
+}
+
+/// The header in front of a packet of `len` bytes, of which `packet` has those that are not known to sum up to something.
+///
+/// RFC 6935 §5, RFC 6936 §4: over IPv6 the checksum is left out only where both ends are known to agree.
+#[inline]
+pub(super) fn fill_v6(
+    header: &OuterV6,
+    payload: Payload,
+    tos: u8,
+    zero_checksum: bool,
+    (packet, len): (&[u8], u16),
+) -> OuterV6 {
     let mut header = *header;
-    header.stamp(pkt.len() as u16, payload.flow, tos);
+    header.stamp(len, payload.flow, tos);
     (header.vxlan, header.inner) = (payload.vxlan(header.vxlan), payload.link(header.inner));
     if !zero_checksum {
-        let (read, rest) = payload.known.unwrap_or((pkt.len(), Sum::ZERO));
-        header.udp.checksum = header.checksum(pkt.bytes().get(..read).unwrap_or_default(), rest);
+        let (read, rest) = payload.known.unwrap_or((usize::from(len), Sum::ZERO));
+        header.udp.checksum = header.checksum(packet.get(..read).unwrap_or_default(), rest);
     }
-    put::<LEN_V6>(header.as_bytes(), pkt)
+    header
 }
 
 /// Puts an Ethernet header in front of a packet.

@@ -127,9 +127,14 @@ impl Path<'_> {
         }
     }
 
+    /// Is there a checksum to be finished, and does the device of the port finish it?
+    pub(super) fn leaves(&self, ip: &Ip, exit: Exit) -> bool {
+        !ip.unfinished.is_none() && ip.header_len <= DEEPEST && self.memory.finishers.finish(ip, exit)
+    }
+
     /// Leaves a checksum to the device of a port, if it finishes them.
     pub(super) fn leave(&mut self, ip: &Ip, exit: Exit) -> bool {
-        let leaves = !ip.unfinished.is_none() && ip.header_len <= DEEPEST && self.memory.finishers.finish(ip, exit);
+        let leaves = self.leaves(ip, exit);
         if leaves {
             self.memory.unfinished = ip.unfinished;
             self.memory.left_checksums += 1;
