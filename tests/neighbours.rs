@@ -186,6 +186,10 @@ fn discovery_between_pods_is_forwarded_like_anything_but_for_what_routers_say() 
             }
         }
     }
+    // a message of no bytes, and what looks like one in the padding
+    let mut frame = ethernet(BLUE_MAC, BLUE_NODE.1, 0x86dd, &Ip6::new(BLUE_POD_6, RED_POD_6, 58, vec![]).bytes());
+    frame.extend([134; 8]);
+    assert_eq!(g.receive(UNDERLAY, &[&blue_frame(frame).frame()]).journeys[2], 1);
     // data that look like it are not
     let piece = Ip6::new(BLUE_POD_6, RED_POD_6, 58, vec![134; 32]).behind(44, &[58, 0, 0, 0xb8, 0, 0, 0, 7]);
     assert_eq!(g.receive(UNDERLAY, &[&from_blue_6(&piece).frame()]).journeys[2], 1);

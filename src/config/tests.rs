@@ -286,6 +286,7 @@ const SPOILED: &[(&str, &str, &[&str])] = &[
     ("vni = 200", "vni = 200\nfragment = \"no\"", &["`\"no\"` is not `true` or `false`"]),
     ("vni = 200", "vni = 200\ngbp = 1", &["`1` is not `true` or `false`"]),
     ("vni = 200", "vni = 200\ninner_vlan = 4095", &["`4095` is not a VLAN (an integer from 1 to 4094)"]),
+    ("vni = 200", "vni = 200\ninner_vlan = 0", &["`0` is not a VLAN (an integer from 1 to 4094)"]),
     ("vni = 200", "vni = 200\nsource_check = 1", &["`1` is not `true` or `false`"]),
     ("vni = 200", "vni = 200\nvni = 300", &["duplicate key"]),
     ("local = \"192.0.2.1\"", "local = \"0.0.0.0\"", &["a unicast address"]),

@@ -13,8 +13,9 @@ use super::fast::sends;
 use super::forward::{Payload, fill_v4, fill_v6};
 use super::parse::{Ip, Outer, is_forwardable};
 use super::partial::{self, Exit};
+use super::scout::agree;
 use super::{Journey, Path, Verdict, domain_of, guard};
-use crate::tables::{Action, Domain, Dscp, OuterHeader, Overlay, Peer, PeerId, PortId};
+use crate::tables::{Action, Domain, Dscp, OuterHeader, Peer, PeerId, PortId};
 use crate::wire::checksum::{Sum, pseudo};
 use crate::wire::flow::{self, Flow};
 use crate::wire::ipv4::protocol;
@@ -22,7 +23,7 @@ use crate::wire::ipv6::{self, Upper};
 use crate::wire::outer::LEN_V4;
 use crate::wire::outer6::LEN_V6;
 use crate::wire::vxlan::Extension;
-use crate::wire::{Ethernet, IpHeader, Ipv4, Ipv6, OuterV4, OuterV6, Packet, Udp, Vxlan, ecn, eth, tcp, udp, vxlan};
+use crate::wire::{Ethernet, IpHeader, Ipv4, Ipv6, OuterV4, OuterV6, Packet, Udp, Vxlan, eth, tcp, udp, vxlan};
 
 /// A plain IP packet in a frame.
 struct Plain {
@@ -36,7 +37,7 @@ struct Plain {
 }
 
 /// Where a packet goes on, and what is put in front of it.
-struct Onward<'a> {
+struct Departure<'a> {
     port: PortId,
     journey: Journey,
     /// The largest IP packet that may.
@@ -63,23 +64,24 @@ impl Front<'_> {
 }
 
 impl<'t> Path<'t> {
-    /// A VXLAN frame.
+    /// A VXLAN frame. Of IPv4 over IPv4 only if `ANY` is: what goes into a tunnel over IPv6 may, too.
     #[inline(never)]
-    pub(super) fn either_inbound(&mut self, pkt: &mut Packet<'_>) -> Option<Verdict> {
+    pub(super) fn either_inbound<const ANY: bool>(&mut self, pkt: &mut Packet<'_>) -> Option<Verdict> {
         let len = pkt.len();
         let frame = &*pkt.reach_all::<0>(0)?;
-        let outer = outer(frame, len)?;
+        let outer = outer::<ANY>(frame, len)?;
         let link = Ethernet::ref_from_prefix(frame.get(outer.inner.start..)?).ok()?.0;
         let plain = Plain::read(frame, outer.inner.start + eth::LEN, outer.inner.end, link.ethertype)?;
-        let id = self.overlay(&outer).ok()?;
+        let id = self.overlay_of(&outer)?;
         let peer = self.sender(domain_of(id), plain.ip.src, id, outer.src)?;
         let overlay = self.tables.overlay(id)?;
         guard(overlay, link.dst, link.src).ok()?;
         self.is_checked(peer, &outer).ok()?;
-        verify(&outer, frame, &plain)?;
-        if !stays(overlay, plain.ip.tos, outer.tos) {
+        // what costs most comes last, but for the destination: no packet that is not sound may teach the cache
+        if !self.is_simple(&plain) || !agree(overlay.dscp == Dscp::Uniform, plain.ip.tos, outer.tos) {
             return None;
         }
+        verify(&outer, frame, &plain)?;
         self.pass(domain_of(id), Some(peer), plain, pkt)
     }
 
@@ -93,7 +95,7 @@ impl<'t> Path<'t> {
             return None;
         }
         let plain = Plain::read(frame, eth::LEN, len, link.ethertype)?;
-        if self.is_claimed(plain.ip.src) {
+        if self.is_claimed(plain.ip.src) || !self.is_simple(&plain) {
             return None;
         }
         self.pass(Domain(0), None, plain, pkt)
@@ -101,18 +103,19 @@ impl<'t> Path<'t> {
 
     /// Sends on a packet that came from this peer, or else from the access side.
     fn pass(&mut self, domain: Domain, from: Option<PeerId>, plain: Plain, pkt: &mut Packet<'_>) -> Option<Verdict> {
-        let ip = &plain.ip;
-        if !is_forwardable(ip.src) || !is_forwardable(ip.dst) || plain.syn && self.tables.clamps() {
-            return None;
-        }
-        let onward = self.onward(domain, from, ip)?;
-        if ip.ttl <= 1 || ip.total_len > onward.mtu {
+        let onward = self.onward(domain, from, &plain.ip)?;
+        if plain.ip.total_len > onward.mtu {
             return None;
         }
         self.dress_in_place(plain, &onward, pkt)
     }
 
-    fn onward(&mut self, domain: Domain, from: Option<PeerId>, ip: &Ip) -> Option<Onward<'t>> {
+    /// Is nothing in the packet itself against forwarding it as it is?
+    fn is_simple(&self, Plain { ip, syn, .. }: &Plain) -> bool {
+        is_forwardable(ip.src) && is_forwardable(ip.dst) && ip.ttl > 1 && !(*syn && self.tables.clamps())
+    }
+
+    fn onward(&mut self, domain: Domain, from: Option<PeerId>, ip: &Ip) -> Option<Departure<'t>> {
         let (advice, tables) = (self.route(domain, ip.dst), self.tables);
         match advice.unpack()? {
             Action::Encap(id) if from != Some(id) => {
@@ -123,20 +126,20 @@ impl<'t> Path<'t> {
                     OuterHeader::V6(header) => Front::V6(header, peer.zero_checksum),
                 };
                 let journey = if from.is_some() { Journey::Transit } else { Journey::Encap };
-                Some(Onward { port: way.port, journey, mtu: way.mtu, tos_mask: way.tos_mask, front })
+                Some(Departure { port: way.port, journey, mtu: way.mtu, tos_mask: way.tos_mask, front })
             }
             Action::Deliver(id) => {
                 let hop = tables.hop(id)?;
                 let (header, mtu) = hop.way.as_ref()?;
                 let journey = if from.is_some() { Journey::Decap } else { Journey::Native };
-                Some(Onward { port: hop.port, journey, mtu: *mtu, tos_mask: 0, front: Front::Link(header) })
+                Some(Departure { port: hop.port, journey, mtu: *mtu, tos_mask: 0, front: Front::Link(header) })
             }
             _ => None,
         }
     }
 
     /// Makes the packet one hop older and gives it new headers in place of the old ones.
-    fn dress_in_place(&mut self, plain: Plain, onward: &Onward<'_>, pkt: &mut Packet<'_>) -> Option<Verdict> {
+    fn dress_in_place(&mut self, plain: Plain, onward: &Departure<'_>, pkt: &mut Packet<'_>) -> Option<Verdict> {
         let Plain { at, ethertype, mut ip, flow, .. } = plain;
         let (len, total) = (onward.front.len(), usize::from(ip.total_len));
         let head = (pkt.headroom() + at).checked_sub(len)?;
@@ -149,7 +152,7 @@ impl<'t> Path<'t> {
         if (finishes || sums) && packet.len() < total {
             return None;
         }
-        // from here on there is no way back
+        // From here on there is no way back. Nor is one taken: all that is looked at below has been measured.
         IpHeader::of(packet)?.age();
         let left = self.leave(&ip, exit);
         if finishes {
@@ -218,13 +221,14 @@ fn flow_v6(packet: &[u8], read: &Ip, payload: &[u8]) -> Flow {
     Ipv6::ref_from_prefix(packet).map_or_else(|_| Flow::default(), |(ip, _)| Flow::of_v6(ip, &upper, payload))
 }
 
-/// The outer headers of a frame of `len` bytes, of which `frame` has at least the front, if they are plain and there is IPv6
-/// outside or inside.
-fn outer(frame: &[u8], len: usize) -> Option<Outer> {
+/// The outer headers of a frame of `len` bytes, of which `frame` has at least the front, if they are plain; and, unless `ANY`
+/// frame will do, there is IPv6 outside or inside.
+fn outer<const ANY: bool>(frame: &[u8], len: usize) -> Option<Outer> {
     match Ethernet::ref_from_prefix(frame).ok()?.0.ethertype.get() {
         eth::IPV4 => {
             let o = OuterV4::ref_from_prefix(frame).ok()?.0;
-            let plain = o.inner.ethertype.get() == eth::IPV6 && o.is_plain_udp() && o.ip.words().is_plain();
+            let wanted = ANY || o.inner.ethertype.get() == eth::IPV6;
+            let plain = wanted && o.is_plain_udp() && o.ip.words().is_plain();
             if plain { around(Ip::v4(&o.ip), &o.udp, &o.vxlan, len) } else { None }
         }
         eth::IPV6 => {
@@ -267,10 +271,4 @@ fn verify(outer: &Outer, frame: &[u8], plain: &Plain) -> Option<()> {
     };
     let datagram = rest.bytes(frame.get(at.start..read)?);
     partial::verify_outer(pseudo(outer.src, outer.dst, protocol::UDP, at.len() as u16), *field, datagram).ok()
-}
-
-/// Does the inner TOS octet stay as it is, whatever the outer one says (RFC 6040 §4.2, RFC 2983 §4.1)?
-fn stays(overlay: &Overlay, inner: u8, outer: u8) -> bool {
-    let uniform = overlay.dscp == Dscp::Uniform;
-    ecn::decapsulate(inner, outer) == Ok(inner & ecn::MASK) && (!uniform || (inner ^ outer) & !ecn::MASK == 0)
 }

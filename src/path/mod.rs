@@ -9,11 +9,10 @@
 //! looks a large table is asked for all that the cache did not know ([`Path::ask_noted`]); and before both, if the last burst
 //! held much of that, the frames are run through for the memory that will be needed ([`Path::looks_ahead`]). Whatever it does
 //! not decide goes the careful way from the start, and what it decides the careful way would have decided to the byte.
-//! A new rule must therefore be asked there, too; `tests/fuzz.rs` compares the two on millions of packets.
 //!
-//! Frames as plain, but with IPv6 in them, are decided about where they lie, too (`either`), by the careful path's own
+//! Frames as plain, but with IPv6 in them, are decided about where they lie, too (`either`), mostly by the careful path's own
 //! functions: what comes out of a tunnel, since that takes a quarter less time, and of other frames the long ones, which then
-//! need not be put together.
+//! need not be put together. A new rule must be asked in both places, too; `tests/fuzz.rs` compares them on millions of packets.
 
 mod ask;
 mod either;
@@ -212,20 +211,24 @@ impl Path<'_> {
     #[inline(never)]
     pub fn outbound_front(&mut self, pkt: &mut Packet<'_>) -> Option<Verdict> {
         let scouted = self.scout_outbound(pkt);
-        if !scouted.shape.is_plain() {
-            return self.either_outbound(pkt);
+        if scouted.shape.is_plain()
+            && let Some(verdict) = self.fast_outbound(pkt, scouted).or_else(|| self.grouped_outbound(pkt))
+        {
+            return Some(verdict);
         }
-        self.fast_outbound(pkt, scouted).or_else(|| self.grouped_outbound(pkt))
+        self.either_outbound(pkt)
     }
 
     /// As [`Path::inbound`], for the front of a frame that goes on elsewhere.
     #[inline(never)]
     pub fn inbound_front(&mut self, pkt: &mut Packet<'_>) -> Option<Verdict> {
         let scouted = self.scout_inbound(pkt);
-        if !scouted.shape.is_plain() {
-            return self.either_inbound(pkt);
+        if scouted.shape.is_plain()
+            && let Some(verdict) = self.fast_inbound(pkt, scouted).or_else(|| self.grouped_inbound(pkt))
+        {
+            return Some(verdict);
         }
-        self.fast_inbound(pkt, scouted).or_else(|| self.grouped_inbound(pkt))
+        self.either_inbound::<true>(pkt)
     }
 
     /// Second look at a plain frame that came in by access port `port`.
@@ -253,7 +256,7 @@ impl Path<'_> {
 
     #[inline(never)]
     fn slow_inbound(&mut self, pkt: &mut Packet<'_>) -> Verdict {
-        let forwarded = self.either_inbound(pkt).or_else(|| self.grouped_inbound(pkt));
+        let forwarded = self.either_inbound::<false>(pkt).or_else(|| self.grouped_inbound(pkt));
         forwarded.unwrap_or_else(|| self.careful_inbound(pkt))
     }
 
@@ -332,16 +335,18 @@ impl Path<'_> {
     /// The overlay that a packet is in.
     #[inline]
     fn overlay(&mut self, outer: &Outer) -> Result<OverlayId, DropReason> {
+        self.overlay_of(outer).ok_or_else(|| self.stranger(outer))
+    }
+
+    #[inline]
+    fn overlay_of(&mut self, outer: &Outer) -> Option<OverlayId> {
         let key = match outer.dst {
             IpAddr::V4(dst) => VtepKey::v4(dst, outer.udp_port, outer.vni),
-            IpAddr::V6(dst) => {
-                let found = self.tables.vteps().find_v6(dst, outer.udp_port, outer.vni);
-                return found.ok_or_else(|| self.stranger(outer));
-            }
+            IpAddr::V6(dst) => return self.tables.vteps().find_v6(dst, outer.udp_port, outer.vni),
         };
         match self.memory.recent.get(key, self.tables.epoch()) {
-            Some(known) => Ok(known.id),
-            None => self.learn(key).map(|known| known.id).ok_or_else(|| self.stranger(outer)),
+            Some(known) => Some(known.id),
+            None => self.learn(key).map(|known| known.id),
         }
     }
 

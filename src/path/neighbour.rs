@@ -20,7 +20,7 @@ use crate::wire::{Ethernet, Ipv6, Mac, Packet, eth, ipv6};
 /// The type of an ICMPv6 message.
 fn message(ip: &Ip, packet: &[u8]) -> Option<u8> {
     let is_one = ip.protocol == protocol::ICMPV6 && ip.dst.is_ipv6() && !ip.later;
-    packet.get(usize::from(ip.header_len)).copied().filter(|_| is_one)
+    packet.get(ip.payload())?.first().copied().filter(|_| is_one)
 }
 
 /// Is the packet what routers say to their own link, and from link-local addresses alone (RFC 4861 §6.1.2, §8.1)? Inside an
@@ -78,7 +78,7 @@ impl Asked {
 
 impl Path<'_> {
     /// Is the packet neighbour discovery for this link? Messages that somebody sends across routers are forwarded like any
-    /// other.
+    /// other, but for what [routers](is_routers) say out of a tunnel.
     pub(super) fn is_discovery(&self, ip: &Ip, packet: &[u8]) -> bool {
         message(ip, packet).is_some_and(nd::is_discovery)
             && (!is_forwardable(ip.dst) || self.tables.lookup(Domain(0), ip.dst) == Some(Action::Local))

@@ -209,11 +209,11 @@ fn look(ip: Words, transport: &Transport, clamps: bool) -> Option<Shape> {
 #[inline(always)]
 fn admits(overlay: &Known, frame: &StackV4) -> bool {
     let (src, outer, inner) = (frame.outer.inner.words().src, frame.outer.ip.tos, frame.ip.tos);
-    src != overlay.mac && src != 0 && ((inner ^ outer) & overlay.tos_mask == 0 || agree(overlay, inner, outer))
+    src != overlay.mac && src != 0 && ((inner ^ outer) & overlay.tos_mask == 0 || agree(overlay.uniform, inner, outer))
 }
 
-/// Does an inner TOS octet stay as it is, though the outer one is another?
+/// Does an inner TOS octet stay as it is, whatever the outer one says (RFC 6040 §4.2; in the `uniform` model RFC 2983 §4.1)?
 #[inline(never)]
-fn agree(overlay: &Known, inner: u8, outer: u8) -> bool {
-    ecn::decapsulate(inner, outer) == Ok(inner & ecn::MASK) && (!overlay.uniform || (inner ^ outer) & !ecn::MASK == 0)
+pub(super) fn agree(uniform: bool, inner: u8, outer: u8) -> bool {
+    ecn::decapsulate(inner, outer) == Ok(inner & ecn::MASK) && (!uniform || (inner ^ outer) & !ecn::MASK == 0)
 }

@@ -1,7 +1,7 @@
 //! Bursts with packets of several chunks: decided one by one.
 //!
-//! The fast path needs no more of a plain packet than its headers, and the packet stays where it lies. What goes the
-//! careful way, which may read any byte, is copied into one piece; and back as far as it is changed, which is its headers alone
+//! Of a plain packet no more is needed than its headers, and it stays where it lies, unless a sum over all of it is asked for.
+//! What goes the careful way, which may read any byte, is copied into one piece; and back as far as it is changed, which is its headers alone
 //! if it is forwarded.
 
 use super::{Door, Exit, Lane, Worker};

@@ -14,7 +14,7 @@ pub const MOST_PIECES: u32 = 16;
 /// The bit that tells the frame of a long packet. No pool has a number with it.
 pub(super) const LONG: u32 = 1 << 31;
 /// Bytes in the first chunk for which it counts as holding all headers: more than [`Pool::front`]'s users reach for.
-const FRONT: u16 = 128;
+const FRONT: u16 = 160;
 /// The number of no chunk.
 const NONE: u32 = u32::MAX;
 
@@ -349,7 +349,7 @@ mod tests {
     #[test]
     fn a_first_chunk_without_the_headers_is_no_front() {
         let mut pool = pool(8);
-        for (first, has) in [(127, false), (128, true)] {
+        for (first, has) in [(159, false), (160, true)] {
             let (mut frame, _) = long(&mut pool, &[first, 1000]);
             assert_eq!(pool.front(&mut frame).is_some(), has);
             pool.free(frame);
