@@ -1,5 +1,5 @@
-//! Plain frames with IPv6 inside, outside or both: TCP or UDP in one piece, without options, extension headers or tags, every
-//! header at its usual place.
+//! Plain frames with IPv6 inside, outside or both: in one piece, without options, extension headers or tags, every header at its
+//! usual place; of IPv6, TCP and UDP alone.
 //!
 //! They are decided about by the same functions as on the careful path, and one by one. But their headers alone are looked
 //! at and rewritten, where they lie: so a packet that goes on in other chunks need not be put together, unless a sum over all
@@ -187,7 +187,7 @@ impl Plain {
         };
         let total = usize::from(ip.total_len);
         let reach = total.min(usize::from(ip.header_len) + partial::REACH);
-        if at + total > end || reach > packet.len() || !flow::has_ports(ip.protocol) || ip.fragment {
+        if at + total > end || reach > packet.len() {
             return None;
         }
         let payload = packet.get(usize::from(ip.header_len)..total.min(packet.len()))?;

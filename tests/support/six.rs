@@ -66,10 +66,15 @@ pub fn tables_6(zero_checksum: bool, proxy: bool) -> TablesWriter {
 
 /// The same where overlays make packets fit.
 pub fn fitted_tables(zero_checksum: bool, proxy: bool, fit: Fit) -> TablesWriter {
+    altered_tables(zero_checksum, proxy, |overlay| overlay.fit = fit)
+}
+
+/// The same with all overlays altered.
+pub fn altered_tables(zero_checksum: bool, proxy: bool, alter: impl FnMut(&mut Overlay)) -> TablesWriter {
     let mut all = overlays();
     all[0].addresses.v6 = Some(BLUE_ADDRESS_6.into());
     all.push(red());
-    all.iter_mut().for_each(|overlay| overlay.fit = fit);
+    all.iter_mut().for_each(alter);
     let mut facts = ports();
     facts[1].addresses.v6 = Some(ACCESS_ADDRESS_6.into());
     facts[1].proxy = proxy;
