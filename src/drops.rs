@@ -110,8 +110,7 @@ reasons! {
     NoNeighbour = "no_neighbour",
     /// The packet exceeds the MTU of its way out and no ICMP error could be sent.
     TooBig = "too_big",
-    /// ARP or neighbour discovery that is unsound, or asks for no address that the gateway answers for; inside an overlay also what
-    /// only routers say.
+    /// ARP or neighbour discovery that is unsound, or asks for no address that the gateway answers for.
     Neighbour = "neighbour",
     /// The packet exceeds the MTU of its way out and was to be fragmented, but too few chunks of memory are free.
     NoFrame = "no_frame",

@@ -301,10 +301,7 @@ impl Path<'_> {
         let frame = pkt.bytes().get(outer.inner.clone()).unwrap_or_default();
         let vlan = self.tables.overlay(overlay).map_or(0, |overlay| overlay.inner_vlan);
         let inner = parse::inner(frame, vlan);
-        let asks = |inner: &Inner| {
-            let packet = frame.get(inner.ip_at.into()..).unwrap_or_default();
-            self.is_discovery(&inner.ip, packet) || neighbour::is_routers(&inner.ip, packet)
-        };
+        let asks = |inner: &Inner| self.is_discovery(&inner.ip, frame.get(inner.ip_at.into()..).unwrap_or_default());
         if parse::is_inner_arp(frame, vlan) || inner.as_ref().is_ok_and(asks) {
             return self.asked_inside(overlay, &outer, pkt);
         }

@@ -23,12 +23,6 @@ fn message(ip: &Ip, packet: &[u8]) -> Option<u8> {
     packet.get(ip.payload())?.first().copied().filter(|_| is_one)
 }
 
-/// Is the packet what routers say to their own link, and from link-local addresses alone (RFC 4861 §6.1.2, §8.1)? Inside an
-/// overlay the gateway is the only router.
-pub(super) fn is_routers(ip: &Ip, packet: &[u8]) -> bool {
-    message(ip, packet).is_some_and(|kind| matches!(kind, nd::ROUTER | nd::REDIRECT))
-}
-
 /// Who asks, and for what.
 struct Asked {
     target: IpAddr,
@@ -78,7 +72,7 @@ impl Asked {
 
 impl Path<'_> {
     /// Is the packet neighbour discovery for this link? Messages that somebody sends across routers are forwarded like any
-    /// other, but for what [routers](is_routers) say out of a tunnel.
+    /// other.
     pub(super) fn is_discovery(&self, ip: &Ip, packet: &[u8]) -> bool {
         message(ip, packet).is_some_and(nd::is_discovery)
             && (!is_forwardable(ip.dst) || self.tables.lookup(Domain(0), ip.dst) == Some(Action::Local))

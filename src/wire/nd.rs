@@ -13,10 +13,6 @@ use super::{Icmpv6, Ipv6, Mac, ipv6};
 pub const SOLICITATION: u8 = 135;
 /// ICMPv6 type of a neighbour advertisement (§4.4).
 pub const ADVERTISEMENT: u8 = 136;
-/// ICMPv6 type of a router advertisement (§4.2).
-pub const ROUTER: u8 = 134;
-/// ICMPv6 type of a redirect (§4.5).
-pub const REDIRECT: u8 = 137;
 /// Hop limit of a message that no router has forwarded (§3.1): the only one that counts.
 pub const HOP_LIMIT: u8 = 255;
 /// Bytes of an advertisement with its option.
