@@ -176,8 +176,7 @@ impl<'t> Path<'t> {
 }
 
 impl Plain {
-    /// The packet `at` bytes into a frame, which may have `end` bytes and of which `frame` has at least the front. That both
-    /// it and what stands around it is IPv4 is not asked.
+    /// The packet `at` bytes into a frame, which may have `end` bytes and of which `frame` has at least the front.
     fn read(frame: &[u8], at: usize, end: usize, ethertype: U16) -> Option<Self> {
         let packet = frame.get(at..)?;
         let mut ip = match ethertype.get() {

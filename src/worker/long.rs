@@ -1,8 +1,8 @@
 //! Bursts with packets of several chunks: decided one by one.
 //!
-//! Of a plain packet no more is needed than its headers, and it stays where it lies, unless a sum over all of it is asked for.
-//! What goes the careful way, which may read any byte, is copied into one piece; and back as far as it is changed, which is its headers alone
-//! if it is forwarded.
+//! Of a plain packet no more is needed than its headers, and it stays where it lies, unless a sum over all of it is asked
+//! for. What goes the careful way, which may read any byte, is copied into one piece; and back as far as it is changed,
+//! which is its headers alone if it is forwarded.
 
 use super::{Door, Exit, Lane, Worker};
 use crate::drops::DropReason;
